@@ -27,7 +27,7 @@ test-clusters: $(VENV)/test.stamp ## the tests of Spark, which needs Java, and R
 test-thorough: $(VENV)/test.stamp ## the tests with more random examples, interruptions and kills, and all combinations of parameters, as at night
 	HALFSTEP_TEST_THOROUGH=1 $(PYTEST) -n 3
 
-quick: $(VENV)/test.stamp ## the tests without those marked slow, with fewer random examples, in 70 seconds on two cores
+quick: $(VENV)/test.stamp ## the tests without those marked slow, with fewer random examples, in less than a minute on two cores
 	$(PYTEST) -n 2 -m "not slow"
 
 test-oldest: ## the quick tests with the oldest supported versions of Python and all dependencies

@@ -22,6 +22,8 @@ from halfstep.errors import DataError, ParameterError
 from postgresql import PGVECTOR, new_database, postgres_with_pgvector, programs
 from shell import Shell
 
+pytestmark = pytest.mark.slow
+
 PAGE = (Path(__file__).parent.parent / "docs" / "vector-search.md").read_text("utf-8")
 Metrics = pytest.mark.parametrize("metric", ["dot", "cosine"])
 
@@ -112,7 +114,6 @@ def test_an_unreachable_qdrant_is_an_error(model: hs.ALS) -> None:
         model.export_vectors("http://127.0.0.1:9", "qdrant")
 
 
-@pytest.mark.slow
 @Metrics
 def test_pgvector_ranks_items_as_the_model_does(model: hs.ALS, database: str, metric: hs.vectors.Metric) -> None:
     assert model.export_vectors(database, "pgvector", metric=metric) == 1.0
@@ -123,7 +124,6 @@ def test_pgvector_ranks_items_as_the_model_does(model: hs.ALS, database: str, me
     assert lists == best(model, 30)
 
 
-@pytest.mark.slow
 def test_pgvector_searches_its_index(model: hs.ALS, database: str) -> None:
     model.export_vectors(database, "pgvector")
     with psycopg.connect(database) as connection:
@@ -136,7 +136,6 @@ def test_pgvector_searches_its_index(model: hs.ALS, database: str) -> None:
     assert found == best(model)[0]
 
 
-@pytest.mark.slow
 def test_pgvector_replaces_its_tables(model: hs.ALS, database: str) -> None:
     model.export_vectors(database, "pgvector", metric="cosine")
     other = hs.ALS(hs.Implicit(), rank=3, random_state=0).fit(model.interactions_)
@@ -202,7 +201,6 @@ def test_recall_of_few_items(model: hs.ALS, tmp_path: Path) -> None:
         model.export_vectors(tmp_path, "annoy")  # type: ignore[arg-type]
 
 
-@pytest.mark.slow
 def test_the_documented_example_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -49,6 +49,7 @@ def clicks_model(folder: Path) -> Path:
     return fitted(folder / "clicks.parquet", to=folder / "clicks.halfstep")
 
 
+@pytest.mark.slow
 def test_fit_prints_its_choices(shell: Shell, folder: Path, tmp_path: Path) -> None:
     out, err = shell("fit", folder / "ratings.csv", *COLUMNS, "-o", tmp_path / "m")
     assert "100,000 interactions, 943 users, 1,682 items, values 1 to 5" in err
@@ -79,6 +80,7 @@ def test_fit_on_disk(shell: Shell, folder: Path, tmp_path: Path) -> None:
     assert "--value stars instead of 'when'; delete the folder" in err
 
 
+@pytest.mark.slow
 def test_repeated_clicks_are_counted(clicks_model: Path) -> None:
     model = hs.load(clicks_model)
     assert isinstance(model.objective, hs.Implicit)
@@ -227,6 +229,7 @@ def test_evaluate_a_saved_model(shell: Shell, folder: Path, clicks_model: Path, 
     assert parsed["n_scored"] == 2
 
 
+@pytest.mark.slow
 def test_nonnegative_factors(shell: Shell, folder: Path, tmp_path: Path) -> None:
     for name in ("ratings.csv", "clicks.parquet"):
         columns = COLUMNS if name == "ratings.csv" else []

@@ -26,6 +26,8 @@ from serial_engine import SerialEngine
 pa = pytest.importorskip("pyarrow")
 from halfstep.cluster.parts import write_part  # noqa: E402 - needs pyarrow
 
+pytestmark = pytest.mark.slow
+
 BLOCKS, PARTS = 3, 4
 
 
@@ -96,7 +98,6 @@ def start_of_items(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return starts
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("als", SETTINGS.values(), ids=SETTINGS)
 def test_fits_equal_those_of_one_machine(
@@ -148,7 +149,6 @@ STAYING = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("als", STAYING.values(), ids=STAYING)
 def test_fits_with_staying_users_are_the_same(als: hs.ALS, data: hs.Interactions, tmp_path: Path) -> None:
     """The conjugate gradients solve four unknowns in fewer than 8 steps, so that every iteration is the same."""

@@ -15,6 +15,8 @@ from emulated_device import EmulatedDevice
 from halfstep.errors import NumericalError, ParameterError
 from halfstep.solver import backends, subset
 
+pytestmark = pytest.mark.slow
+
 OBJECTIVES = [hs.Explicit(), hs.Implicit(), hs.Implicit(observed_weight=hs.weights.confidence(2.0))]
 NEW = {"new": {0: 5.0, 1: 1.0, 2: 4.0}, "other": {3: 2.0}}
 
@@ -41,7 +43,6 @@ def fitted(data: hs.Interactions, objective: Any = OBJECTIVES[1], **parameters: 
     return on_cpu, on_gpu
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=str)
 def test_fits_and_recommendations_equal_those_of_the_cpu(objective: Any, data: hs.Interactions) -> None:
     on_cpu, on_gpu = fitted(data, objective)
@@ -94,7 +95,6 @@ def test_what_is_not_on_the_gpu_is_refused_before_anything_is_computed(data: hs.
         hs.ALS(backend="gpu").fit(data)  # type: ignore[arg-type]
 
 
-@pytest.mark.slow
 def test_users_that_cannot_be_solved_are_named(data: hs.Interactions) -> None:
     model = hs.ALS(hs.Explicit(biases=False), rank=6, regularization=0.5, random_state=0, backend="cuda").fit(data)
     object.__setattr__(model._fitted, "regularization", hs.Regularization(0.0, 0.0, 0.0, 1.0))

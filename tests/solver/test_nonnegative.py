@@ -17,6 +17,8 @@ from halfstep.solver.schedule import LEAST_SEGMENT
 from settings import SETTINGS, Setting, Table, arrays, constant, half_step, half_step_and_loss, value
 from thorough import examples
 
+pytestmark = pytest.mark.slow
+
 every_setting = pytest.mark.parametrize("setting", SETTINGS, ids=str)
 few = examples(10, 25)
 PLAIN = Setting("als-wr", hs.Explicit(biases=False), arrays(value, constant(1), 0), 1.0)

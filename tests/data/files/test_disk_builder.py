@@ -206,6 +206,7 @@ def test_skipped_lines_are_reported_again(tmp_path: Path, folder: Path) -> None:
         assert len(data) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "content",
     ["", "user,item\n", "user,item,value\n1,2,3\n1,3,nan\n", "user,item,value\n1,2,3\n1,3,inf\n",
@@ -263,6 +264,7 @@ def test_what_is_not_a_folder_of_interactions(file: Path, folder: Path) -> None:
         read_interactions(file, on_disk=3)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "damage"),
     [

@@ -22,6 +22,8 @@ from session_contract import Problems, start_of
 from settings import SETTINGS, Setting, Table
 from thorough import THOROUGH
 
+pytestmark = pytest.mark.slow
+
 EXACT = hs.solvers.Cholesky()
 BIASED = next(each for each in SETTINGS if each.name == "signed-biased-missing")
 UNBIASED = next(each for each in SETTINGS if each.name == "ials")
@@ -86,7 +88,6 @@ def test_float32_equals_the_cpu(setting: Setting, table: Table, device: Emulated
     assert "sum_parts" in device.launches
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("short_parts")
 @pytest.mark.parametrize("setting", [BIASED, UNBIASED], ids=str)
 @pytest.mark.parametrize("rank", [1, 3, 15, 31, 64] if THOROUGH else [1, 15, 64])
@@ -99,7 +100,6 @@ def test_any_rank_equals_the_cpu(setting: Setting, rank: int, table: Table, devi
     np.testing.assert_allclose(terms, cpu_terms, rtol=1e-9)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("setting", [BIASED, UNBIASED], ids=str)
 @pytest.mark.parametrize(("rank", "part_length"), [(15, 18), (15, 100), (73, 100)])
 def test_bits_do_not_depend_on_the_order_of_threads(
@@ -113,7 +113,6 @@ def test_bits_do_not_depend_on_the_order_of_threads(
             np.testing.assert_array_equal(F, first)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rank", "largest", "name", "dtype"),
     [
@@ -143,7 +142,6 @@ def test_rows_of_all_lengths_in_the_dual_equal_those_of_the_cpu(
     assert_close(found, exact, 1e-5 if dtype == "float32" else 1e-9)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("name", "dtype"), [("als-wr", "float64"), ("signed-biased-missing", "float32")])
 def test_large_ranks_equal_the_cpu(name: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(row_lists, "LEAST_DUAL_RANK", 1000)
@@ -175,7 +173,6 @@ def scaled(problem: HalfProblem, row: int, weight: float, reg: float) -> HalfPro
     return replace(problem, weights=weights, regularization=regularization)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("rank", "launches"), [(15, ["solve_rows"]), (40, ["solve_dual"])])
 @pytest.mark.parametrize("name", ["als-wr", "biased"])
 def test_rows_that_lose_precision_are_solved_in_float64(
@@ -270,7 +267,6 @@ class StreamingDevice(EmulatedDevice):
     sizes: ClassVar[list[int]] = []
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("setting", [BIASED, UNBIASED], ids=str)
 @pytest.mark.parametrize("rank", [5, 18])
 def test_bits_do_not_depend_on_the_memory_of_the_device(

@@ -10,6 +10,8 @@ from halfstep.solver.session import Backend
 from halfstep.solvers import ConjugateGradient, Solver
 from session_contract import SessionContract
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def device() -> EmulatedDevice:

@@ -38,9 +38,10 @@ def slowly(self, logs):
     append(self, logs)
     time.sleep(0.3)
 JournalFileBackend.append_logs = slowly
-sys.path.insert(0, sys.argv[1])
+how, journal, *folders = sys.argv[1:]
+sys.path[:0] = folders
 from test_journal import search
-search(sys.argv[2], sys.argv[3])
+search(how, journal)
 """
 
 
@@ -68,7 +69,8 @@ def outcome(found: hs.Tuning) -> list[Any]:
 @pytest.mark.parametrize("how", ["grid", "random", "tpe", "doubling"] if THOROUGH else ["grid", "tpe"])
 def test_a_killed_search_is_resumed_with_the_same_result(how: str, tmp_path: Path) -> None:
     journal = tmp_path / "journal.jsonl"
-    child = subprocess.Popen([sys.executable, "-c", PROGRAM, str(Path(__file__).parent), how, str(journal)])
+    folders = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
+    child = subprocess.Popen([sys.executable, "-c", PROGRAM, how, str(journal), *folders])
     try:
         deadline = time.monotonic() + 120
         while not journal.exists() or journal.read_bytes().count(b"\n") < HEADER + 4:

@@ -249,6 +249,20 @@ def test_an_invalid_file_does_not_replace_the_served_one(start, tmp_path, model_
     assert not list(tmp_path.glob(".*"))
 
 
+def test_a_successor_learns_in_its_own_way(start, tmp_path):
+    path = tmp_path / "plays.halfstep"
+    ids = [(k, k % 7, k % 5) for k in range(30)]
+    rated = hs.Interactions.from_arrays([u for _, u, _ in ids], [i for *_, i in ids], [1.0 + k % 5 for k, *_ in ids])
+    with start("plays") as client:
+        client.post("/v1/events", json=event(3, 4, 2.0))
+        hs.ALS(hs.Explicit(), rank=2, random_state=0).fit(rated).save(path)
+        assert client.post("/v1/model").json()["values"] == "needed"
+        for value in (5.0, 4.0):  # ratings replace each other, although the plays of the first model are added
+            offset = client.post("/v1/events", json=event(3, 4, value)).json()["offset"]
+        (first, *_) = client.get(f"/v1/users/3/history?after={offset}").json()["items"]
+        assert (first["item"], first["value"]) == (4, 4.0)
+
+
 def test_another_file_of_the_folder_takes_over(start, tmp_path):
     with start("ratings") as client:
         (tmp_path / "ratings.halfstep").chmod(0o640)

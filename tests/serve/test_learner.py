@@ -10,7 +10,7 @@ from halfstep.serve.event import Event
 from halfstep.serve.event_log import EventLog
 from halfstep.serve.learner import Learner, LearningSettings, needs_values, position_in
 from halfstep.serve.snapshot import ModelFile, learner_of
-from served import plays
+from served import plays, ratings
 
 
 @pytest.fixture
@@ -164,6 +164,15 @@ def test_events_that_the_objective_refuses_are_skipped_and_counted(log, tmp_path
     assert 77 in learner.model.users_
 
 
+def test_a_rating_without_a_value_is_skipped_and_counted_also_among_others(log, model_files):
+    log.append([[Event("a", "u1", "i1"), Event("b", "new", "i1", 5.0), Event("c", "newer", "i1")]])
+    log.append([[Event("d", "newer", "i1")]])
+    learner = replay(learner_from(model_files["ratings"], log), log)
+    assert learner.refused == 3
+    assert "new" in learner.model.users_
+    assert "newer" not in learner.model.users_
+
+
 def test_a_model_without_updates_only_follows_the_offsets_of_the_log(log, model_files):
     fill(log, "plays", 5)
     learner = replay(learner_from(model_files["popularity"], log), log)
@@ -178,6 +187,10 @@ def test_counts_are_added_and_ratings_are_replaced_by_default(model_files):
     assert not needs_values(models["plays"], "sum")
     assert needs_values(models["ratings"], "last")
     assert not needs_values(models["popularity"], "last")
+    assert not needs_values(hs.EASE().fit(ratings()), "last")
+    for each in (hs.GlobalMean(), hs.ItemBias(), hs.UserItemBias(), hs.SGD(rank=2, iterations=1)):
+        assert needs_values(each.fit(ratings()), "last"), each
+    assert not needs_values(hs.ItemBias().fit(hs.Interactions.from_arrays(["u", "v"], ["i", "j"])), "last")
 
 
 @pytest.mark.parametrize(

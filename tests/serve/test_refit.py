@@ -40,6 +40,14 @@ def test_counts_are_added(log):
     assert cells(found.data)[1, 1] == cells(plays()).get((1, 1), 0.0) + 6.0
 
 
+@pytest.mark.parametrize("estimator", [hs.ALS(hs.Explicit(), rank=2, random_state=0), hs.ItemBias()])
+def test_events_without_values_are_not_ratings(log, estimator):
+    log.append([[Event("a", "u1", "i1", 2.0), Event("b", "u1", "i2"), Event("c", "new", "i2")]])
+    found = data_of(estimator.fit(ratings()), log, LearningSettings("last"))
+    assert cells(found.data) == cells(ratings()) | {("u1", "i1"): 2.0}
+    assert (found.events, found.ignored, found.offset) == (1, 2, 3)
+
+
 @pytest.mark.parametrize("is_erased", [False, True])
 def test_erased_users_are_removed_also_from_the_training_data(log, is_erased):
     model = hs.ALS(hs.Explicit(), rank=2, random_state=0).fit(ratings())

@@ -39,7 +39,7 @@ def replicas(tmp_path, log, model_files):
 
     def start(**settings):
         chosen = LearningSettings("last", **settings)
-        one = Replica(path, log, chosen, tmp_path / "snapshot.halfstep", is_writer=not started)
+        one = Replica(path, log, lambda _: chosen, tmp_path / "snapshot.halfstep", is_writer=not started)
         one.start()
         started.append(one)
         return one
@@ -212,7 +212,8 @@ def test_titles_survive_checkpoints(tmp_path, log):
     path = tmp_path / "titled.halfstep"
     titled = replace(ratings(), item_titles={f"i{k}": f"Title {k}" for k in range(20)})
     hs.ALS(rank=2, random_state=0).fit(titled).save(path)
-    replica = Replica(path, log, LearningSettings("last", checkpoint_every=2), tmp_path / "s", is_writer=True)
+    settings = LearningSettings("last", checkpoint_every=2)
+    replica = Replica(path, log, lambda _: settings, tmp_path / "s", is_writer=True)
     replica.start()
     fill(log, 6)
     wait_until(lambda: replica.offset == 6)

@@ -54,7 +54,8 @@ def refit(
     served = hs.load(path)
     known = data_of(served, events, LearningSettings.of_model(served, learning.duplicates, learning.learn or ()))
     erased = f", without {with_count(known.erased_users, 'erased user')}" if known.erased_users else ""
-    note_all([f"{path} and {with_count(known.events, 'event')}: {known.data}{erased}"])
+    ignored = f"; {with_count(known.ignored, 'event')} without a value ignored" if known.ignored else ""
+    note_all([f"{path} and {with_count(known.events, 'event')}: {known.data}{erased}{ignored}"])
     began = time.perf_counter()
     estimator: Any = new_estimator(served)
     fitted = hs.tune(estimator, known.data, n_trials=trials).model if tune else estimator.fit(known.data)

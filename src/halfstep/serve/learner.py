@@ -13,9 +13,11 @@ from typing import Literal, TypeVar
 import numpy as np
 
 from halfstep.errors import DataError, NumericalError, ParameterError
+from halfstep.models.baselines import GlobalMean, ItemBias, UserItemBias
 from halfstep.models.factor_model import FactorModel
 from halfstep.models.incremental_model import IncrementalModel
 from halfstep.models.origin import Learned, Origin
+from halfstep.models.sgd import SGD
 from halfstep.serve.config import CHECKPOINT_EVERY
 from halfstep.serve.conversion import Conversion
 from halfstep.serve.event_log import ERASED, Entry, EventLog, Group
@@ -24,6 +26,7 @@ from halfstep.serve.messages import LARGEST
 from halfstep.serve.schema import ERASURE
 
 M = TypeVar("M", bound=FactorModel)
+_USING_VALUES = (GlobalMean, ItemBias, UserItemBias, SGD)  # models without an objective
 SCALE = 1_000  # ratio of values of events to training values, above which systems may be ill-conditioned
 
 
@@ -87,6 +90,7 @@ class Learner:
     model : FactorModel
         Replaced at checkpoints; otherwise updated in place.
     offset : int
+    settings : LearningSettings
     refused : int
         The number of events that the model could not learn from.
     reason : str or None
@@ -97,7 +101,7 @@ class Learner:
 
     def __init__(self, model: FactorModel, log: EventLog, settings: LearningSettings, base: str, offset: int) -> None:
         self.model, self.offset, self.refused = model, offset, 0
-        self._log, self._settings, self._base = log, settings, base
+        self._log, self._base, self.settings = log, base, settings
         self._conversion = Conversion.of(model, settings.duplicates)
         self.reason = why_not_learning(model)
         self.largest_value = largest_value(model, settings.duplicates)
@@ -121,7 +125,10 @@ class Learner:
             self.offset = group.last
             return False
         erasures = [entry for entry in group.entries if entry.type == ERASURE]
-        events = [entry for entry in group.entries if entry.type != ERASURE and self._settings.learns(entry)]
+        events = [entry for entry in group.entries if entry.type != ERASURE and self.settings.learns(entry)]
+        if needs_values(self.model, self.settings.duplicates):
+            self.refused += sum(entry.value is None for entry in events)
+            events = [entry for entry in events if entry.value is not None]
         if events:
             self._learn(events)
         for entry in erasures:
@@ -129,7 +136,7 @@ class Learner:
         if events or erasures:
             self._updated = datetime.fromtimestamp(int(group.entries[-1].received), UTC)
         self.offset = group.last
-        every = self._settings.checkpoint_every
+        every = self.settings.checkpoint_every
         if not erasures and before // every == self.offset // every:
             return False
         assert isinstance(self.model, IncrementalModel)
@@ -145,7 +152,7 @@ class Learner:
         """Learn from events in one update; if it is refused, one by one, skipping those that are refused."""
         assert isinstance(self.model, IncrementalModel)
         try:
-            self.model.partial_fit(self._conversion.interactions(events), duplicates=self._settings.duplicates)
+            self.model.partial_fit(self._conversion.interactions(events), duplicates=self.settings.duplicates)
         except NumericalError:  # the other rows are updated
             self.refused += 1
         except DataError:
@@ -184,9 +191,10 @@ def why_not_learning(model: FactorModel) -> str | None:
 def needs_values(model: FactorModel, duplicates: str) -> bool:
     """Return whether the model learns only from events with values, such as ratings."""
     objective = getattr(model, "_objective", None)
-    if objective is None or not objective.uses_values or model._fitted.values_are == "one":
+    uses_values = isinstance(model, _USING_VALUES) if objective is None else objective.uses_values
+    if not uses_values or model._fitted.values_are == "one":
         return False
-    counts = model._fitted.values_are == "counted" or objective.counts_events
+    counts = model._fitted.values_are == "counted" or (objective is not None and objective.counts_events)
     return not (counts and duplicates != "last")
 
 

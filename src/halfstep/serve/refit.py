@@ -15,7 +15,8 @@ from halfstep.models.factor_model import FactorModel
 from halfstep.models.origin import Learned
 from halfstep.serve.conversion import Conversion
 from halfstep.serve.event_log import Entry, EventLog
-from halfstep.serve.learner import LearningSettings, position_in, with_learned
+from halfstep.serve.ids import IdType
+from halfstep.serve.learner import LearningSettings, needs_values, position_in, with_learned
 from halfstep.serve.schema import ERASURE
 
 READ_AT_ONCE = 50_000
@@ -34,12 +35,15 @@ class RefitData:
         The number of events that were added to the data of the model.
     erased_users : int
         The number of users who were removed from the data because their erasure was requested.
+    ignored : int
+        The number of events without a value, if the model needs values.
     """
 
     data: Interactions
     offset: int
     events: int
     erased_users: int
+    ignored: int
 
 
 def data_of(model: FactorModel, log: EventLog, settings: LearningSettings) -> RefitData:
@@ -50,6 +54,8 @@ def data_of(model: FactorModel, log: EventLog, settings: LearningSettings) -> Re
     data = GrowableInteractions.of(model.interactions_)
     offset, events, erased = position_in(log, model), 0, 0
     waiting: list[Entry] = []
+    needs = needs_values(model, settings.duplicates)
+    ignored = 0
 
     def added() -> GrowableInteractions:
         return data.added(conversion.interactions(waiting), settings.duplicates).data if waiting else data
@@ -63,12 +69,32 @@ def data_of(model: FactorModel, log: EventLog, settings: LearningSettings) -> Re
                 if gone:
                     data = GrowableInteractions.of(without_users(data.interactions, np.array(gone)))
                     erased += len(gone)
+            elif settings.learns(entry) and needs and entry.value is None:
+                ignored += 1
             elif settings.learns(entry):
                 waiting.append(entry)
                 events += 1
         data, waiting = added(), []
         offset = groups[-1].last
-    return RefitData(data.interactions, offset, events, erased)
+    return RefitData(data.interactions, offset, events, erased, ignored)
+
+
+def _has_side_information(model: FactorModel) -> bool:
+    """Return whether features were given to the fit, as far as a fitted model shows it."""
+    fitted, parameters = model._fitted, model.get_params(deep=False)
+    of_users = fitted.user_features is not None and fitted.user_features.columns != ()
+    return of_users or (fitted.coefficients is not None and not parameters["implicit_features"])
+
+
+def check_id_types(log: EventLog, id_types: tuple[IdType, IdType]) -> None:
+    """Raise an error if the ids of a log are of other types than those of a model."""
+    for name, kind in zip(("user_ids", "item_ids"), id_types, strict=True):
+        stored = log.get_setting(name)
+        if stored not in (None, kind):
+            raise DataError(
+                f"the {name.replace('_', ' ')} in the event log are of type {stored}, but those of the model are of "
+                f"type {kind}: use the log of this model, or a new one"
+            )
 
 
 def new_estimator(model: FactorModel) -> Any:

@@ -65,6 +65,8 @@ class Replica:
     ----------
     path : Path
         The model file. If it is replaced, the new model takes over.
+    settings_of : callable
+        Returns the settings for a model, which may differ between a model and its successor.
     is_writer : bool
         Whether this process writes snapshots and erases events.
 
@@ -85,18 +87,18 @@ class Replica:
         self,
         path: Path,
         log: EventLog,
-        settings: LearningSettings,
+        settings_of: Callable[[FactorModel], LearningSettings],
         snapshot: Path,
         *,
         is_writer: bool,
     ) -> None:
-        self.path, self.log, self.settings, self.snapshot = path, log, settings, snapshot
+        self.path, self.log, self.snapshot, self._settings_of = path, log, snapshot, settings_of
         self.turn, self._learning, self.last_error = threading.Lock(), threading.Lock(), None
         self._is_writer = is_writer
         self.on_progress: Callable[[int], None] = lambda offset: None
         file = ModelFile.read(path)
-        self._signature = file.signature
-        self._learner = learner_of(file, log, settings, snapshot)
+        self._signature: Signature | None = file.signature  # None if the file is missing
+        self._learner = self._learner_of(file)
         self._successor: _Successor | None = None
         self._digest, self._loaded = file.digest, time.time()
         self._publish()
@@ -203,7 +205,7 @@ class Replica:
         try:
             file = ModelFile.read(self.path)
             self._signature = file.signature
-            successor = _Successor(learner_of(file, self.log, self.settings, self.snapshot), file.digest)
+            successor = _Successor(self._learner_of(file), file.digest)
             self._check_ids(successor.learner.id_types)
             while self.log.last - successor.learner.offset > CLOSE_ENOUGH and not self._stop.is_set():
                 successor.learn(self.log)
@@ -232,6 +234,14 @@ class Replica:
     def id_types(self) -> tuple[IdType, IdType]:
         """The types of user ids and of item ids."""
         return self._learner.id_types
+
+    @property
+    def settings(self) -> LearningSettings:
+        """How the served model learns."""
+        return self._learner.settings
+
+    def _learner_of(self, file: ModelFile) -> Learner:
+        return learner_of(file, self.log, self._settings_of(file.model), self.snapshot)
 
     def _publish(self) -> None:
         if isinstance(self._learner.model, IncrementalModel):
@@ -273,7 +283,7 @@ class Replica:
 
     def _reload(self) -> None:
         """Continue from the snapshot if it is ahead of this process."""
-        learner = learner_of(ModelFile.read(self.path), self.log, self.settings, self.snapshot)
+        learner = self._learner_of(ModelFile.read(self.path))
         if learner.offset > self._learner.offset:
             self._learner = learner
 

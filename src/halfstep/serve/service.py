@@ -9,6 +9,8 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,6 @@ from halfstep.serve.problem import FieldError, ProblemError, of_field
 from halfstep.serve.progress import Progress
 from halfstep.serve.replica import Replica, Served
 from halfstep.serve.scoring import BatchScorer, Query, RankedItems, ranked
-from halfstep.serve.snapshot import ModelFile
 
 LOG = logging.getLogger("halfstep.serve")
 STATISTICS_SECONDS = 5.0  # between writes of the statistics
@@ -47,9 +48,15 @@ class Service:
         self.config = config
         self.log = EventLog(config.log)
         try:
-            model = ModelFile.read(Path(config.model)).model
-            settings = LearningSettings.of_model(model, config.duplicates, config.types, config.checkpoint_every)
-            self.replica = Replica(Path(config.model), self.log, settings, Path(config.snapshot), is_writer=is_writer)
+            settings_of = partial(
+                LearningSettings.of_model,
+                duplicates=config.duplicates,
+                types=config.types,
+                checkpoint_every=config.checkpoint_every,
+            )
+            self.replica = Replica(
+                Path(config.model), self.log, settings_of, Path(config.snapshot), is_writer=is_writer
+            )
             self._check_log()
         except BaseException:
             self.log.close()

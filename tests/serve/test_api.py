@@ -99,6 +99,28 @@ def test_recommendations_of_many_users_and_of_a_history(unchanged, model):
     assert listed["user"] is None
 
 
+def test_a_history_is_known_if_one_of_its_items_is(unchanged):
+    for items, known in ((["i1", "unknown"], True), (["unknown"], False), ([], False)):
+        history = [{"item": item, "value": 4.0} for item in items]
+        (listed,) = unchanged.post("/v1/recommendations", json={"history": history}).json()["lists"]
+        assert listed["known"] is known, items
+
+
+@pytest.mark.parametrize(("name", "combined"), [("plays", 5.0), ("ratings", 2.0)])
+def test_repeated_items_of_a_history_are_combined_like_events(start, name, combined):
+    def listed(item, *values):
+        history = [{"item": item, "value": value} for value in values]
+        (found,) = client.post("/v1/recommendations", json={"history": history}).json()["lists"]
+        return pairs(found)
+
+    with start(name) as client:
+        item = 1 if name == "plays" else "i1"
+        assert listed(item, 3.0, 2.0) == listed(item, combined) != listed(item, 3.0)
+        if name == "plays":
+            twice = client.post("/v1/recommendations", json={"history": [{"item": item}, {"item": item}]}).json()
+            assert pairs(twice["lists"][0]) == listed(item, 2.0)
+
+
 def test_similar_items_and_explanations_are_those_of_the_model(unchanged, model):
     assert pairs(unchanged.get("/v1/items/i3/similar", params={"n": 5}).json()) == model.similar_items("i3", 5)["i3"]
     got, explained = unchanged.get("/v1/users/u3/explanations/i4?n=3").json(), model.explain("u3", "i4")

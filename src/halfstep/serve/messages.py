@@ -102,7 +102,11 @@ class RecommendedList(BaseModel):
     list_id: Annotated[str, Field(description="To send with events that this list leads to.")]
     user: Annotated[AnyId | None, Field(description="Null for a history.")]
     known: Annotated[
-        bool, Field(description="Whether the user is in the model. If not, the most popular items are listed.")
+        bool,
+        Field(
+            description="Whether the user, or an item of the history, is in the model. If not, the list is the one "
+            "for unknown users."
+        ),
     ]
     items: list[ListedItem]
 

@@ -35,7 +35,7 @@ class RankedItems:
     items : list of id
     scores : list of float
     is_known : bool
-        Whether the user is in the model; if not, the most popular items are listed.
+        Whether the user, or an item of the history, is in the model; if not, the most popular items are listed.
     model : FactorModel
     """
 

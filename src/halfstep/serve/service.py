@@ -158,16 +158,21 @@ class Service:
             for number, each in enumerate(history):
                 if each.value is None:
                     raise of_field(f"history[{number}].value", "null", _VALUE_NEEDED)
-        has_values = any(each.value is not None for each in history)
-        values = [1.0 if each.value is None else each.value for each in history]
-        given: Any = dict(zip(items, values, strict=True)) if has_values else list(dict.fromkeys(items))
+        adds = self.replica.settings.duplicates == "sum"
+        values: dict[Id, float] = {}
+        for item, each in zip(items, history, strict=True):
+            value = 1.0 if each.value is None else each.value
+            values[item] = value + values.get(item, 0.0) if adds else value
+        has_values = adds or any(each.value is not None for each in history)
+        given: Any = values if has_values else list(values)
 
         def folded() -> RankedItems:
             try:
                 of_visitor = model.fold_in({0: given})
             except HalfstepError as error:
                 raise of_field("history", f"{len(history)} items", shortened(error)) from None
-            return ranked(of_visitor, [Query(0, n, exclude_seen)], candidates)[0]
+            is_known = any(item in model.items_ for item in values)
+            return replace(ranked(of_visitor, [Query(0, n, exclude_seen)], candidates)[0], is_known=is_known)
 
         return await asyncio.to_thread(folded)
 

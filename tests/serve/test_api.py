@@ -393,6 +393,41 @@ def test_statistics_and_metrics_count_events_lists_and_hits(client):
     assert "u1" not in metrics
 
 
+@pytest.mark.parametrize("unit", [1_000, 1_000_000_000])
+def test_times_of_a_history_are_in_seconds_whatever_their_unit_and_size(start, tmp_path, unit):
+    data = ratings()
+    times = np.asarray(data.timestamps) * unit
+    rated = hs.Interactions.from_arrays(data.user_ids, data.item_ids, data.values, times)
+    hs.ALS(hs.Explicit(), rank=2, random_state=0).fit(rated).save(tmp_path / "ratings.halfstep")
+    with start("ratings") as client:
+        offset = client.post("/v1/events", json=event("u1", "new", 5.0, time=3600)).json()["offset"]
+        items = client.get(f"/v1/users/u1/history?after={offset}").json()["items"]
+    assert [each["time"] for each in items if each["item"] == "new"] == [3600.0]
+    assert all(1_700_000_000 <= each["time"] < 1_700_000_400 for each in items if each["item"] != "new")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("HEAD", "/v1/model", "GET"),
+        ("GET", "/v1/events", "POST"),
+        ("POST", "/v1/users/u1/history", "GET"),
+        ("GET", "/v1/users/u1", "DELETE"),
+        ("POST", "/index.html", "GET"),
+    ],
+)
+def test_another_method_is_405_and_names_those_of_the_path(unchanged, method, path, allowed):
+    answer = unchanged.request(method, path)
+    assert answer.status_code == 405
+    assert allowed in answer.headers["allow"]
+
+
+@pytest.mark.parametrize("path", ["/v1/model/", "/v1/users/u1/recommendations/", "/v1/nothing", "/nothing", "/v2/a"])
+def test_a_path_that_does_not_exist_is_404(unchanged, path):
+    answer = unchanged.get(path, follow_redirects=False)
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+
+
 def test_an_offset_beyond_the_log_is_an_error_at_once(client):
     client.post("/v1/events", json=event("u1", "i1", 2.0))
     began = time.monotonic()

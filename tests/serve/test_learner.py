@@ -207,6 +207,14 @@ def test_times_are_converted_to_the_unit_of_the_model(times, expected):
     converted = Timestamps.like(times).of_seconds(np.array([1.8e9]))
     assert converted.dtype == times.dtype
     assert converted[0] == expected
+    early = np.array([3600.0, 1.8e9])
+    np.testing.assert_array_equal(Timestamps.like(times).seconds(Timestamps.like(times).of_seconds(early)), early)
+
+
+def test_a_time_that_nanoseconds_cannot_represent_is_the_last_one():
+    unit = Timestamps.like(np.array([1_700_000_000_000_000_000]))
+    last = unit.seconds(unit.of_seconds(np.array([9e10])))  # in the year 4821
+    assert last[0] == pytest.approx(2**63 / 1e9)
 
 
 def test_ids_that_are_neither_integers_nor_strings_are_an_error(log, tmp_path):

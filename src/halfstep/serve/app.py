@@ -229,9 +229,10 @@ def _add_lookups(app: FastAPI, service: Service) -> None:
         """Return the interactions of a user, most recent first."""
         _check_n(n, service.config.max_n)
         await service.wait_for(after)
+        served = service.served
         return _json(
             await asyncio.to_thread(
-                lookups.history, service.served.model, path_id(user, service.id_types[0], "user"), n
+                lookups.history, served.model, served.unit, path_id(user, service.id_types[0], "user"), n
             )
         )
 

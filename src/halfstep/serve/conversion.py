@@ -43,11 +43,19 @@ class Timestamps:
         return cls(times.dtype, scale)
 
     def of_seconds(self, seconds: NDArray[np.float64]) -> NDArray[Any]:
-        """Convert POSIX seconds."""
+        """Convert POSIX seconds; times that the data type cannot represent become the last one that it can."""
         scaled = seconds * self.per_second
+        if self.dtype.kind in "iu":
+            scaled = np.minimum(scaled, np.nextafter(float(np.iinfo(self.dtype).max), 0.0))
         if self.dtype.kind == "M":
             return np.round(scaled).astype(np.int64).view("datetime64[us]").astype(self.dtype)
         return scaled.astype(self.dtype)
+
+    def seconds(self, times: NDArray[Any]) -> NDArray[np.float64]:
+        """Convert timestamps to POSIX seconds."""
+        if self.dtype.kind == "M":
+            return times.astype("datetime64[us]").astype(np.int64) / self.per_second
+        return times / self.per_second
 
 
 @dataclass(frozen=True)

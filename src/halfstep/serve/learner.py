@@ -19,7 +19,7 @@ from halfstep.models.incremental_model import IncrementalModel
 from halfstep.models.origin import Learned, Origin
 from halfstep.models.sgd import SGD
 from halfstep.serve.config import CHECKPOINT_EVERY
-from halfstep.serve.conversion import Conversion
+from halfstep.serve.conversion import Conversion, Timestamps
 from halfstep.serve.event_log import ERASED, Entry, EventLog, Group
 from halfstep.serve.ids import Id, IdType, parse_id
 from halfstep.serve.messages import LARGEST
@@ -111,6 +111,11 @@ class Learner:
     def id_types(self) -> tuple[IdType, IdType]:
         """The types of user ids and of item ids."""
         return self._conversion.user_ids, self._conversion.item_ids
+
+    @property
+    def unit(self) -> Timestamps | None:
+        """The unit of the timestamps of the model; None if it has none."""
+        return self._conversion.times
 
     @property
     def origin(self) -> Origin:

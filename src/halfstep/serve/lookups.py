@@ -11,6 +11,7 @@ import numpy as np
 from halfstep.data import GrowableInteractions
 from halfstep.errors import DataError, UnknownIdError
 from halfstep.models.factor_model import FactorModel
+from halfstep.serve.conversion import Timestamps
 from halfstep.serve.ids import Id
 from halfstep.serve.messages import (
     ExplanationMessage,
@@ -60,8 +61,8 @@ def explain(model: Any, user: Id, item: Id, n: int) -> ExplanationMessage:
     )
 
 
-def history(model: FactorModel, user: Id, n: int) -> HistoryMessage:
-    """Return the interactions of a user, most recent first."""
+def history(model: FactorModel, unit: Timestamps | None, user: Id, n: int) -> HistoryMessage:
+    """Return the interactions of a user, most recent first; `unit` is that of the timestamps of the model."""
     fitted = model._snapshot()._fitted
     if fitted.data is None:
         raise ProblemError(409, "the model was saved without its interactions, so histories are not available")
@@ -76,6 +77,7 @@ def history(model: FactorModel, user: Id, n: int) -> HistoryMessage:
     times = of_user.timestamps
     if times is not None:
         order = order[np.argsort(times[order], kind="stable")[::-1]]
+    seconds = None if times is None or unit is None else unit.seconds(times)
     titles = titles_of(model)
     ids = of_user.items.ids[of_user.item_positions].tolist()
     interactions = [
@@ -83,7 +85,7 @@ def history(model: FactorModel, user: Id, n: int) -> HistoryMessage:
             item=ids[row],
             title=titles.get(ids[row]),
             value=float(of_user.values[row]) if of_user.has_values else None,
-            time=None if times is None else _seconds(times[row]),
+            time=None if seconds is None else float(seconds[row]),
         )
         for row in order[:n].tolist()
     ]
@@ -138,16 +140,6 @@ def _known(name: str, shown: object) -> Iterator[None]:
 def shortened(error: Exception) -> str:
     """Return the message of an error, up to a few hundred characters."""
     return str(error)[:300]
-
-
-def _seconds(time: Any) -> float:
-    """Return a timestamp in POSIX seconds."""
-    if isinstance(time, np.datetime64):
-        return float(time.astype("datetime64[us]").astype(np.int64)) / 1e6
-    seconds = float(time)
-    while abs(seconds) >= 1e11:
-        seconds /= 1e3
-    return seconds
 
 
 def _plain(value: Any) -> Id:

@@ -20,6 +20,7 @@ from halfstep.errors import HalfstepError
 from halfstep.models.factor_model import FactorModel
 from halfstep.models.incremental_model import IncrementalModel
 from halfstep.persistence import load
+from halfstep.serve.conversion import Timestamps
 from halfstep.serve.event import LogUnavailableError
 from halfstep.serve.event_log import ERASED, EventLog, Group
 from halfstep.serve.ids import IdType, id_type
@@ -50,12 +51,15 @@ class Served:
         When serving the model began, in POSIX seconds.
     reason : str or None
         Why the model does not learn; None if it does.
+    unit : Timestamps or None
+        The unit of the timestamps of the model; None if it has none.
     """
 
     model: FactorModel
     digest: str
     loaded: float
     reason: str | None
+    unit: Timestamps | None
 
 
 class Replica:
@@ -246,7 +250,8 @@ class Replica:
     def _publish(self) -> None:
         if isinstance(self._learner.model, IncrementalModel):
             self._learner.model._no_readers = self.turn
-        self.served = Served(self._learner.model, self._digest, self._loaded, self._learner.reason)
+        learner = self._learner
+        self.served = Served(learner.model, self._digest, self._loaded, learner.reason, learner.unit)
         self.on_progress(self._learner.offset)
 
     def _learn(self) -> None:

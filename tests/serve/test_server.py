@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -112,6 +113,16 @@ def test_several_processes_agree_and_are_replaced_without_an_error(model, log_ur
         metrics = httpx.get(f"{running.url}/metrics").text
         assert "halfstep_lists_total" in metrics
         assert "halfstep_model_loaded_timestamp_seconds 0" not in metrics
+
+
+def test_a_process_that_cannot_start_says_why_in_one_line(model):
+    command = [sys.executable, "-c", "from halfstep.cli import main; main()", "serve", model, "--port", "0"]
+    done = subprocess.run(
+        [*command, "--workers", "2", "--keys", model.with_name("none.json")], capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert "none.json: No such file or directory" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_process_that_dies_is_replaced(model):

@@ -23,6 +23,13 @@ def printable(text: str) -> str:
     return text if text.isprintable() else "".join(map(_shown, text))
 
 
+def message_of(error: Exception) -> str:
+    """Return the message of an error, without the error number of the operating system."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
 def without_password(address: str) -> str:
     """Replace the password in the address of a server by stars.
 

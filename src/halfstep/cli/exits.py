@@ -16,6 +16,7 @@ from typing import Any, TextIO, cast
 import typer
 
 import halfstep as hs
+from halfstep._support.printable import message_of
 from halfstep.cli.combinations import UsageError, check_combination
 from halfstep.cli.console import note
 from halfstep.cli.grouped import with_signature
@@ -104,13 +105,6 @@ def flushed() -> Iterator[None]:
         sys.exit(ERROR)
 
 
-def _message(error: Exception) -> str:
-    """Return the message of an error, without the error number of the operating system."""
-    if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
-    return str(error)
-
-
 def guarded(command: Callable[..., None]) -> Callable[..., None]:
     """Wrap a command to convert errors to one line on standard error and an exit code."""
 
@@ -130,7 +124,7 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
             note(f"halfstep: out of memory{f': {error}' if str(error) else ''}")
             raise typer.Exit(ERROR) from None
         except (hs.errors.HalfstepError, ModuleNotFoundError, OSError) as error:
-            note(f"halfstep: {in_terms_of_options(' '.join(_message(error).split()), context)}")
+            note(f"halfstep: {in_terms_of_options(' '.join(message_of(error).split()), context)}")
             raise typer.Exit(WRONG_USAGE if isinstance(error, UsageError) else ERROR) from None
 
     context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)

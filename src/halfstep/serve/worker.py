@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import sys
 
+from halfstep._support.printable import message_of
+from halfstep.errors import HalfstepError
 from halfstep.serve.config import CONFIG_VARIABLE, ServeConfig
 from halfstep.serve.server import log_to_standard_error, serve
+
+LOG = logging.getLogger("halfstep.serve")
 
 
 def main() -> None:
@@ -19,13 +24,17 @@ def main() -> None:
         os.write(int(pipe), b"r")
         os.close(int(pipe))
 
-    serve(
-        ServeConfig.from_json(os.environ.pop(CONFIG_VARIABLE)),
-        socket.socket(fileno=int(listening)),
-        is_writer=number == "0",
-        drains=True,
-        on_ready=report,
-    )
+    try:
+        serve(
+            ServeConfig.from_json(os.environ.pop(CONFIG_VARIABLE)),
+            socket.socket(fileno=int(listening)),
+            is_writer=number == "0",
+            drains=True,
+            on_ready=report,
+        )
+    except (HalfstepError, ModuleNotFoundError, OSError) as error:
+        LOG.error("process %s stopped: %s", number, message_of(error))
+        raise SystemExit(1) from None
 
 
 if __name__ == "__main__":

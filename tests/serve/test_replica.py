@@ -115,6 +115,22 @@ def test_an_invalid_file_is_reported_and_the_old_model_continues(replicas, log, 
     wait_until(lambda: replica.last_error is None)
 
 
+def test_a_missing_file_is_reported_once_and_the_old_model_continues(replicas, monkeypatch, caplog):
+    monkeypatch.setattr(replica_module, "WATCH_SECONDS", 0.01)
+    replica = replicas()
+    old, moved = replica.served, replica.path.with_name("moved")
+    replica.path.rename(moved)
+    wait_until(lambda: replica.last_error is not None)
+    time.sleep(0.1)
+    assert replica.last_error.endswith("model.halfstep: No such file or directory")
+    assert [record.getMessage() for record in caplog.records] == [
+        f"the new model file is not served: {replica.last_error}"
+    ]
+    assert replica.served is old
+    moved.rename(replica.path)
+    wait_until(lambda: replica.last_error is None)
+
+
 def test_a_takeover_is_tried_again_after_the_log_was_unavailable(replicas, monkeypatch):
     def fail(log):
         raise LogUnavailableError("the event log is unavailable")

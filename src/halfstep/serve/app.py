@@ -23,6 +23,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
+from halfstep._support.printable import message_of
 from halfstep._support.version import __version__
 from halfstep.errors import HalfstepError
 from halfstep.serve import lookups, messages
@@ -280,7 +281,7 @@ def _add_model(app: FastAPI, service: Service) -> None:
         except LogUnavailableError:
             raise
         except (HalfstepError, OSError, RuntimeError) as error:  # RuntimeError: a loop of symbolic links
-            raise of_field("path", short(path), f"the model was not replaced: {error}", 409) from None
+            raise of_field("path", short(path), f"the model was not replaced: {message_of(error)}", 409) from None
         return _json(await service.describe())
 
     @app.get("/v1/model/file", response_class=FileResponse)

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from halfstep._support.files import write_atomically
-from halfstep.errors import HalfstepError
+from halfstep._support.printable import message_of
+from halfstep.errors import HalfstepError, ModelFileError
 from halfstep.models.factor_model import FactorModel
 from halfstep.models.incremental_model import IncrementalModel
 from halfstep.persistence import load
@@ -200,7 +201,7 @@ class Replica:
 
     def _swap(self) -> str:
         """Load and serve the model file; the caller holds the lock `_swapping`."""
-        signature = Signature.of(self.path)
+        signature = self._signature_now()
         if signature == self._signature:
             if self.last_error is not None:
                 raise HalfstepError(self.last_error)
@@ -217,7 +218,7 @@ class Replica:
             self._signature = before
             raise
         except (HalfstepError, OSError) as error:
-            self.last_error = str(error)
+            self.last_error = message_of(error)
             raise
         self._successor = successor
         self._wake.set()
@@ -225,6 +226,12 @@ class Replica:
             time.sleep(0.002)
         self.last_error = None
         return self._digest
+
+    def _signature_now(self) -> Signature | None:
+        try:
+            return Signature.of(self.path)
+        except OSError:
+            return None
 
     def _check_ids(self, id_types: tuple[IdType, IdType]) -> None:
         if id_types != self.id_types:
@@ -255,6 +262,7 @@ class Replica:
         self.on_progress(self._learner.offset)
 
     def _learn(self) -> None:
+        reporter = _Reporter("learning from the log failed")
         while not self._stop.is_set():
             try:
                 self._take_over()
@@ -265,10 +273,11 @@ class Replica:
                         return
                     self._apply(group)
                     self._publish()
+                reporter.clear()
                 if not groups:
                     self._wake.wait(POLL_SECONDS)
             except Exception as error:
-                LOG.error("learning from the log failed: %s", _plain(error))
+                reporter.report(error)
                 self._stop.wait(RETRY_SECONDS)
 
     def _apply(self, group: Group) -> None:
@@ -307,12 +316,32 @@ class Replica:
         LOG.info("serving a new model")
 
     def _watch(self) -> None:
+        reporter = _Reporter("the new model file is not served")
         while not self._stop.wait(WATCH_SECONDS):
             try:
-                if Signature.of(self.path) != self._signature:
+                if self._signature_now() != self._signature:
                     self.swap()
+                reporter.clear()
             except Exception as error:
-                LOG.error("the new model file is not served: %s", _plain(error))
+                reporter.report(error)
+
+
+class _Reporter:
+    """Logs an error once until it is over, however often what failed is tried again."""
+
+    def __init__(self, what: str) -> None:
+        self._what, self._last = what, ""
+
+    def report(self, error: Exception) -> None:
+        """Log an error, unless it is the last one."""
+        message = _plain(error)
+        if message != self._last:
+            LOG.error("%s: %s", self._what, message)
+        self._last = message
+
+    def clear(self) -> None:
+        """Report the next error, because the last one is over."""
+        self._last = ""
 
 
 @dataclass
@@ -387,5 +416,5 @@ def _chunks(path: Path) -> Iterator[memoryview]:
 
 
 def _plain(error: Exception) -> str:
-    """Return the message of a halfstep error; only the type of others, whose message may contain ids."""
-    return str(error) if isinstance(error, HalfstepError) else type(error).__name__
+    """Return the message of an error of halfstep or of a file; only the type of others, which may contain ids."""
+    return message_of(error) if isinstance(error, HalfstepError | OSError) else type(error).__name__

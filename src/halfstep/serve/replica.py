@@ -190,7 +190,7 @@ class Replica:
         with self._swapping:
             try:
                 write_atomically(copied, _chunks(new))
-                model = ModelFile.read(copied).model  # of the copy, because the other file may still be written
+                model = _read_copy(copied, new)  # because the other file may still be written
                 self._check_ids((id_type(model.users_, "user"), id_type(model.items_, "item")))
                 position_in(self.log, model)
                 shutil.copymode(served, copied)
@@ -407,6 +407,14 @@ def _is_later(path: Path, model: FactorModel) -> bool:
     own = model._fitted.origin.learned
     assert own is not None
     return stored is not None and (stored.log, stored.base) == (own.log, own.base) and stored.offset > own.offset
+
+
+def _read_copy(copied: Path, original: Path) -> FactorModel:
+    """Return the model of a copied file; errors name the original."""
+    try:
+        return ModelFile.read(copied).model
+    except ModelFileError as error:
+        raise ModelFileError(str(error).replace(str(copied), str(original))) from None
 
 
 def _chunks(path: Path) -> Iterator[memoryview]:

@@ -49,6 +49,12 @@ def test_a_second_server_of_one_snapshot_is_an_error(shell: Shell, model: Path) 
         pass
 
 
+@pytest.mark.parametrize("name", ["model.halfstep", "model.events.sqlite"])
+def test_a_snapshot_does_not_replace_the_model_or_the_log(shell: Shell, model: Path, name: str) -> None:
+    _, err = shell("serve", model, "--port", 0, "--snapshot", model.with_name(name), fails=1)
+    assert "which it would replace: name another file" in err
+
+
 def test_missing_libraries_are_named(shell: Shell, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = importlib.util.find_spec
     monkeypatch.setattr("halfstep.cli.serve.find_spec", lambda name: None if name == "fastapi" else found(name))

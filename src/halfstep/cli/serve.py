@@ -119,7 +119,24 @@ def serve(
         origins=tuple(security.origin or ()),
         hosts=tuple(security.host_name or ()),
     )
+    check_files(config)
     run(config)
+
+
+def check_files(config: ServeConfig) -> None:
+    """Raise an error if the service would overwrite one of its files by another.
+
+    Raises
+    ------
+    hs.errors.ParameterError
+        If the snapshot is the model or the log.
+    """
+    others = {"the served model": config.model} | ({} if "://" in config.log else {"the event log": config.log})
+    for name, path in others.items():
+        if Path(path).resolve() == Path(config.snapshot).resolve():
+            raise hs.errors.ParameterError(
+                f"--snapshot {config.snapshot} is {name}, which it would replace: name another file"
+            )
 
 
 def run(config: ServeConfig) -> None:

@@ -1,6 +1,7 @@
 """Refits use the data of the model and the events of the log."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import halfstep as hs
@@ -93,6 +94,21 @@ def test_a_log_that_is_older_than_the_model_is_an_error(log):
     log.append([[Event("a", "new", "i1", 1.0)]])
     with pytest.raises(DataError, match="learned up to event 7 of this log, which has only 1"):
         data_of(model, log, LearningSettings("last"))
+
+
+def test_a_model_with_side_information_is_an_error(log):
+    features = pd.DataFrame({"item": ratings().items.ids, "length": 1.0 + np.arange(20)})
+    model = hs.ALS(hs.Explicit(), rank=2, random_state=0).fit(ratings(), item_features=features)
+    with pytest.raises(DataError, match="side information"):
+        data_of(model, log, LearningSettings("last"))
+    model = hs.ALS(hs.Explicit(), rank=2, implicit_features=True, random_state=0).fit(ratings())
+    assert len(data_of(model, log, LearningSettings("last")).data) == 400
+
+
+def test_a_log_with_ids_of_other_types_is_an_error(log):
+    log.setting("user_ids", "integer")
+    with pytest.raises(DataError, match=r"user ids in the event log are of type integer, but .* of type string"):
+        data_of(hs.ItemBias().fit(ratings()), log, LearningSettings("last"))
 
 
 def test_errors(log, tmp_path):

@@ -50,7 +50,13 @@ def data_of(model: FactorModel, log: EventLog, settings: LearningSettings) -> Re
     """Return the training data of a model and all later events of a log."""
     if model.interactions_ is None:
         raise DataError("the model was saved without its interactions, which a refit needs: save it with them")
+    if _has_side_information(model):
+        raise DataError(
+            "the model was fitted with side information, which its file does not contain: fit it again with this, "
+            "in Python"
+        )
     conversion = Conversion.of(model, settings.duplicates)
+    check_id_types(log, (conversion.user_ids, conversion.item_ids))
     data = GrowableInteractions.of(model.interactions_)
     offset, events, erased = position_in(log, model), 0, 0
     waiting: list[Entry] = []

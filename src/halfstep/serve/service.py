@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from halfstep.errors import DataError, HalfstepError
+from halfstep.errors import HalfstepError
 from halfstep.serve.config import ServeConfig
 from halfstep.serve.event import Appended, BusyError, ConflictError, Event, LogUnavailableError
 from halfstep.serve.event_log import EventLog
@@ -26,6 +26,7 @@ from halfstep.serve.messages import HistoryItem, ModelDescription
 from halfstep.serve.metrics import Metrics
 from halfstep.serve.problem import FieldError, ProblemError, of_field
 from halfstep.serve.progress import Progress
+from halfstep.serve.refit import check_id_types
 from halfstep.serve.replica import Replica, Served
 from halfstep.serve.scoring import BatchScorer, Query, RankedItems, ranked
 
@@ -74,12 +75,8 @@ class Service:
     def _check_log(self) -> None:
         """Raise an error if the ids in the log and in the model are of different types."""
         for name, kind in zip(("user_ids", "item_ids"), self.replica.id_types, strict=True):
-            stored = self.log.setting(name, kind)
-            if stored != kind:
-                raise DataError(
-                    f"the {name.replace('_', ' ')} in the event log are of type {stored}, but those of the model are "
-                    f"of type {kind}: start with another log"
-                )
+            self.log.setting(name, kind)
+        check_id_types(self.log, self.replica.id_types)
         self.log.set_setting("model", str(Path(self.config.model).resolve()))  # for refits
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -70,7 +70,7 @@ def test_recommendations_are_those_of_the_model(unchanged, model):
 )
 def test_the_direct_route_gives_the_answers_of_the_documented_one(client, user, options):
     path = f"/v1/users/{quote(user, safe='')}/recommendations"
-    direct, described = (client.get(f"{path}?{query}") for query in (options, f"{options}&other=1"))
+    direct, described = (client.get(f"{path}?{query}") for query in (options, f"{options}&after=0"))
     first, second = direct.json(), described.json()
     assert len(first.pop("list_id")) == len(second.pop("list_id")) == 16
     assert first == second
@@ -340,6 +340,9 @@ def test_an_invalid_event_is_an_error_that_names_the_field(unchanged, name):
     [
         ("/v1/users/u1/recommendations?n=0", "n: input should be greater than or equal to 1"),
         ("/v1/users/u1/recommendations?n=1001", "n: a list of 1,001 items is too long"),
+        ("/v1/users/u1/recommendations?candidate=i1", "candidate: this parameter is unknown: choose from n, exclude"),
+        ("/v1/model?n=3", "n: this parameter is unknown: this request has none"),
+        ("/v1/users/u1/recommendations?candidates=", "candidates: item is empty: give an id"),
         ("/v1/users/u1/recommendations?n=ten", "n: input should be a valid integer"),
         ("/v1/users/u1/recommendations?exclude_seen=perhaps", "exclude_seen: input should be a valid boolean"),
         ("/v1/users/u1/recommendations?after=-1", "after: input should be greater than or equal to 0"),

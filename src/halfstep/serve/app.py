@@ -14,13 +14,14 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Query, Request, Response
+from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from halfstep._support.printable import message_of
@@ -31,7 +32,7 @@ from halfstep.serve.config import ServeConfig
 from halfstep.serve.direct import DirectLists, list_of
 from halfstep.serve.event import LogUnavailableError
 from halfstep.serve.gate import FAILED, Gate
-from halfstep.serve.ids import Id, short
+from halfstep.serve.ids import LONGEST, Id, short
 from halfstep.serve.keys import KeyRing
 from halfstep.serve.problem import MEDIA_TYPE, ProblemError, of_field
 from halfstep.serve.refitter import Refitter
@@ -61,6 +62,8 @@ def create_app(config: ServeConfig, *, is_writer: bool = True) -> Gate:
         version=__version__,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
+        dependencies=[Depends(_known_parameters)],
         lifespan=_lifespan(service, refits=refits),
         description="Recommendations from a model that learns from events.",
         responses={"default": {"model": messages.Problem, "content": {MEDIA_TYPE: {}}, "description": "An error."}},
@@ -78,7 +81,8 @@ def create_app(config: ServeConfig, *, is_writer: bool = True) -> Gate:
     _add_lookups(app, service)
     _add_model(app, service)
     _add_health(app, service)
-    app.mount("/", StaticFiles(directory=str(PAGE), html=True), name="page")
+    page = StaticFiles(directory=str(PAGE), html=True)
+    app.router.routes += [Route(path, page, methods=["GET"]) for path in ("/", "/{file}")]  # not below other paths
     keys = None if config.keys is None else KeyRing(Path(config.keys))
     return Gate(app, DirectLists(service), config, keys, service.metrics)
 
@@ -345,6 +349,15 @@ class TemporaryFile(FileResponse):
             await super().__call__(scope, receive, send)
         finally:
             shutil.rmtree(Path(self.path).parent, ignore_errors=True)
+
+
+def _known_parameters(request: Request) -> None:
+    """Raise an error if a parameter of the URL is unknown, such as a misspelled one."""
+    names = [each.alias for each in request.scope["route"].dependant.query_params]
+    for name, value in request.query_params.items():
+        if name not in names:
+            remedy = f"choose from {', '.join(names)}" if names else "this request has none"
+            raise of_field(name[:LONGEST], short(value), f"this parameter is unknown: {remedy}")
 
 
 def _check_n(n: int, limit: int) -> None:

@@ -1,5 +1,6 @@
 """Keys, hosts, origins, limits and headers of every request."""
 
+import gzip
 import json
 import logging
 import re
@@ -179,6 +180,14 @@ def test_a_body_over_the_limit_is_413_with_and_without_its_length(start):
         many = client.post("/v1/events", json=[EVENT | {"event_id": str(k)} for k in range(5)])
         assert many.status_code == 422
         assert "send at most 3" in many.json()["detail"]
+
+
+def test_a_compressed_body_is_415(start):
+    with start("ratings") as client:
+        headers = {"content-type": "application/json", "content-encoding": "gzip"}
+        answer = client.post("/v1/events", content=gzip.compress(b"{}"), headers=headers)
+    assert answer.status_code == 415
+    assert "uncompressed" in answer.json()["detail"]
 
 
 def test_a_full_queue_is_429_with_retry_after(start):

@@ -137,6 +137,8 @@ class Gate:
         has_body = int(length) > 0 or b"transfer-encoding" in headers
         if method == "POST" and has_body and not _is_json(headers):
             raise ProblemError(415, "the body is not JSON: send it with the header Content-Type: application/json")
+        if has_body and headers.get(b"content-encoding", b"identity").lower() != b"identity":
+            raise ProblemError(415, "the body is compressed, which is not supported: send it uncompressed")
 
     def _check_host(self, headers: dict[bytes, bytes]) -> None:
         """Refuse unknown host names, by which web pages could reach a server without keys (DNS rebinding)."""

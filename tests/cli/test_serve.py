@@ -37,7 +37,7 @@ def test_a_missing_model_or_folder_and_a_used_port_are_errors(shell: Shell, mode
 
     with listen("127.0.0.1", 0) as listening:
         _, err = shell("serve", model, "--port", listening.getsockname()[1], fails=1)
-        assert "choose another --port" in err
+        assert "choose another --host or --port" in err
 
 
 def test_a_second_server_of_one_snapshot_is_an_error(shell: Shell, model: Path) -> None:

@@ -133,7 +133,8 @@ def _add_recommendations(app: FastAPI, service: Service) -> None:
             None
             if candidates is None
             else _candidates(
-                [query_id(each, service.id_types[1], "candidates") for each in candidates], config.max_candidates
+                [query_id(each, service.id_types[1], "item", "candidates") for each in candidates],
+                config.max_candidates,
             )
         )
         await service.wait_for(after)

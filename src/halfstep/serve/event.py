@@ -66,8 +66,8 @@ class ConflictError(HalfstepError, ValueError):
     def __init__(self, index: int, event_id: str, field: str) -> None:
         self.index, self.event_id, self.field = index, event_id, field
         super().__init__(
-            f"the log already has a different event with event_id {event_id!r}, whose {field} differs: use a new "
-            "event_id for each event"
+            f"the log or this request already has a different event with event_id {event_id!r}, whose {field} "
+            "differs: use a new event_id for each event"
         )
 
 

@@ -291,7 +291,8 @@ class EventLog:
         except DBAPIError as error:
             cause = str(error.orig).splitlines()[0] if str(error.orig) else type(error.orig).__name__
             is_full = "disk is full" in cause or "No space left" in cause
-            shown = self._url.render_as_string(hide_password=True)
+            url = self._url.set(drivername=self._url.get_backend_name())
+            shown = self._url.database if self.is_file else url.render_as_string(hide_password=True)
             raise LogUnavailableError(f"the event log {shown} is unavailable ({cause})", is_full=is_full) from None
 
 
@@ -337,7 +338,7 @@ def _as_url(url: str | Path) -> URL:
         backend = parsed.get_backend_name()
     except (ArgumentError, ValueError):
         raise ParameterError("the event log is not a valid URL: give a path, or postgresql://…") from None
-    if backend == "postgresql":
+    if backend in ("postgresql", "postgres"):  # both are names in libpq
         return parsed.set(drivername="postgresql+psycopg")
     if backend == "sqlite":
         return parsed

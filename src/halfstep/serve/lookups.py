@@ -38,7 +38,10 @@ def explain(model: Any, user: Id, item: Id, n: int) -> ExplanationMessage:
     """Return why an item is recommended to a user."""
     if not hasattr(model, "explain"):
         raise ProblemError(409, f"{type(model).__name__} does not support explanations")
-    with _known("user or item", f"{user!r}, {item!r}"):
+    for name, given, vocabulary in (("user", user, model.users_), ("item", item, model.items_)):
+        if given not in vocabulary:
+            raise ProblemError(404, f"the {name} {str(given)[:80]} is not in the model")
+    with _known("item", item):
         explained = model.explain(user, item, n)
     order = np.argsort(-explained.contributions, kind="stable")[:n]
     titles = titles_of(model)

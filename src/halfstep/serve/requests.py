@@ -88,12 +88,12 @@ def path_id(segment: str, kind: IdType, name: str) -> Id:
     return query_id(unquote(segment), kind, name)
 
 
-def query_id(value: str, kind: IdType, name: str) -> Id:
-    """Return an id from a parameter of a URL."""
+def query_id(value: str, kind: IdType, name: str, field: str | None = None) -> Id:
+    """Return an id from a parameter of a URL, which is named like the id by default."""
     try:
         return parse_id(value, kind, name)
     except DataError as error:
-        raise of_field(name, short(value), str(error)) from None
+        raise of_field(field or name, short(value), str(error)) from None
 
 
 def text(value: str, field: str) -> str:
@@ -117,15 +117,19 @@ def _problem(error: ValidationError, prefix: str) -> ProblemError:
 
 
 def _of_errors(errors: list[tuple[tuple[int | str, ...], Any, str]], prefix: str) -> ProblemError:
-    shown = []
-    for location, value, message in errors[:SHOWN]:
+    found: dict[str, FieldError] = {}
+    for location, value, message in errors:
         parts = [part for part in location if part not in ("int", "str", "float", "datetime")]
         field = prefix + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
         field = field.lstrip(".").split("constrained-")[0].rstrip(".") or "body"
-        shown.append(FieldError(field[:200], _short_json(value), message[0].lower() + message[1:]))
-    first = shown[0]
-    more = f" ({len(errors) - 1} more errors)" if len(errors) > 1 else ""
-    return ProblemError(422, f"{first.field}: {first.message}, not {first.value}{more}", shown)
+        said = message[0].lower() + message[1:]
+        if field in found:  # of a field with several types
+            said = f"{found[field].message} or {said.removeprefix('input should be ')}"
+        found[field] = FieldError(field[:200], _short_json(value), said)
+    first, *others = found.values()
+    value = f", not {first.value}" if "should" in first.message else ""
+    more = f" ({len(others)} more error{'s' if len(others) > 1 else ''})" if others else ""
+    return ProblemError(422, f"{first.field}: {first.message}{value}{more}", [first, *others][:SHOWN])
 
 
 def _short_json(value: Any) -> str:

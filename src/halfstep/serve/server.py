@@ -78,7 +78,7 @@ def listen(host: str, port: int) -> socket.socket:
         listening.listen(2048)
     except OSError as error:
         listening.close()
-        raise OSError(f"cannot listen on {host}:{port} ({error.strerror}): choose another --port") from None
+        raise OSError(f"cannot listen on {host}:{port} ({error.strerror}): choose another --host or --port") from None
     return listening
 
 

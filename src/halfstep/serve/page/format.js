@@ -31,9 +31,10 @@ export function asDuration(seconds) {
   return "";
 }
 
-/** Return the day of a time, or how long ago it was if it was today. */
+/** Return the day of a time, or how long ago it was if it was in the last 24 hours. */
 export function asTime(seconds) {
   const ago = Date.now() / 1000 - seconds;
+  if (ago < -60) return day.format(new Date(1000 * seconds)); // events may have a time in the future
   if (ago < 60) return "just now";
   if (ago < 3600) return relative.format(-Math.floor(ago / 60), "minute");
   if (ago < 86400) return relative.format(-Math.floor(ago / 3600), "hour");

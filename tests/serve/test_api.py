@@ -321,7 +321,7 @@ BAD = {
     "year 9999": (json.dumps(event("a", "b", 1.0, time="9999-12-31T23:59:59-23:59")).encode(), 422, "from 1970"),
     "large value": (json.dumps(event("a", "b", 1.1e9)).encode(), 422, "value: input should be less than or equal"),
     "other scale": (json.dumps([event("a", "b", 1.0), event("a", "b", 5e3 + 1)]).encode(), 422,
-                    "events[1].value: the value is on another scale than the values of the model: send"),
+                    "events[1].value: the value is on a different scale from the values of the model: send"),
     "deep": (b"[" * 100_000, 400, "JSON"),
     "not utf-8": (b'{"event_id": "\xff"}', 400, "JSON"),
 }  # fmt: skip

@@ -150,7 +150,7 @@ def test_a_model_with_other_ids_is_refused(replicas):
     model = hs.ALS(rank=2, random_state=0).fit(plays())
     model.save(replica.path)
     replica._signature = None
-    with pytest.raises(HalfstepError, match="ids of another type"):
+    with pytest.raises(HalfstepError, match="ids of a different type"):
         replica.swap()
     assert replica.served.model.users_[0] == "u0"
 

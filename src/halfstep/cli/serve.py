@@ -60,7 +60,8 @@ class ServiceOptions:
         ),
     ] = None
     snapshot: Annotated[
-        Path | None, _service(help="File for the model with what it has learned. Default: beside the model.")
+        Path | None,
+        _service(help="File to which the model is saved with what it has learned. Default: beside the model."),
     ] = None
     snapshot_every: Annotated[int, _service(help="Number of events between snapshots.", min=1)] = CHECKPOINT_EVERY
     refit_every: Annotated[

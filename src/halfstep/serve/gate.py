@@ -121,7 +121,7 @@ class Gate:
         _check_encoding(path, scope["query_string"])
         if self._count > self._config.max_requests and not path.startswith("/health/"):
             raise ProblemError(
-                429, "too many requests at the same time: send this one again later", headers={"Retry-After": "1"}
+                429, "too many concurrent requests: send this one again later", headers={"Retry-After": "1"}
             )
         length = headers.get(b"content-length", b"0")
         if not length.isdigit() or len(length) > LONGEST_NUMBER or int(length) > self._config.max_body:

@@ -1,4 +1,4 @@
-"""What the model has about users and items: similar items, explanations, histories, and searches."""
+"""Lookups in a model: similar items, explanations, histories, and searches for users and items."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def similar(model: FactorModel, item: Id, n: int) -> SimilarItemsMessage:
 
 
 def explain(model: Any, user: Id, item: Id, n: int) -> ExplanationMessage:
-    """Return why an item is recommended to a user."""
+    """Explain the score of an item for a user."""
     if not hasattr(model, "explain"):
         raise ProblemError(409, f"{type(model).__name__} does not support explanations")
     for name, given, vocabulary in (("user", user, model.users_), ("item", item, model.items_)):

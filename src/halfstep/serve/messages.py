@@ -157,7 +157,8 @@ class StoredEvents(BaseModel):
     """The response to events, which are on disk."""
 
     offset: Annotated[
-        int, Field(description="Of the last event; with after=OFFSET, requests wait until it is learned from.")
+        int,
+        Field(description="The offset of the last event. With after=OFFSET, requests wait until it is learned."),
     ]
     events: list[StoredEvent]
 

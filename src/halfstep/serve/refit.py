@@ -93,7 +93,7 @@ def _has_side_information(model: FactorModel) -> bool:
 
 
 def check_id_types(log: EventLog, id_types: tuple[IdType, IdType]) -> None:
-    """Raise an error if the ids of a log are of other types than those of a model."""
+    """Raise an error if the ids of a log and those of a model have different types."""
     for name, kind in zip(("user_ids", "item_ids"), id_types, strict=True):
         stored = log.get_setting(name)
         if stored not in (None, kind):

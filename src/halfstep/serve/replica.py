@@ -237,7 +237,7 @@ class Replica:
         if id_types != self.id_types:
             old, new = (f"{kinds[0]} users and {kinds[1]} items" for kinds in (self.id_types, id_types))
             raise HalfstepError(
-                f"the new model has ids of another type ({new}) than the served model and the log ({old}): "
+                f"the new model has ids of a different type ({new}) from the served model and the log ({old}): "
                 "start another server for it, with a new log"
             )
 

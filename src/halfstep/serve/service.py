@@ -247,7 +247,7 @@ class Service:
                 raise of_field(
                     _value_of(number, events),
                     str(each.value),
-                    "the value is on another scale than the values of the model: send a value from "
+                    "the value is on a different scale from the values of the model: send a value from "
                     f"{-largest:g} to {largest:g}",
                 )
 

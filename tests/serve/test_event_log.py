@@ -1,5 +1,6 @@
 """The event log, in SQLite and PostgreSQL."""
 
+import os
 import sqlite3
 import threading
 
@@ -227,6 +228,23 @@ def test_a_file_that_is_not_a_database_is_an_error(tmp_path):
         EventLog(path)
     with pytest.raises(FileNotFoundError, match=r"no event log"):
         EventLog(tmp_path / "missing.sqlite", must_exist=True)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows does not delete open files")
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_a_file_that_is_deleted_or_replaced_while_it_is_open_is_an_error(tmp_path, is_replaced):
+    path, other = tmp_path / "events.sqlite", tmp_path / "other.sqlite"
+    EventLog(other).close()
+    log = EventLog(path)
+    log.append([[event("a")]])
+    if is_replaced:
+        other.replace(path)
+    else:
+        path.unlink()
+    for write in (lambda: log.append([[event("b")]]), lambda: log.request_erasure("u"), lambda: log.last):
+        with pytest.raises(LogUnavailableError, match="deleted or replaced while it was open: restart the server"):
+            write()
+    log.close()
 
 
 def test_an_unreachable_server_is_an_error_without_its_password():

@@ -109,6 +109,7 @@ class EventLog:
         except BaseException:
             self.close()
             raise
+        self._file = self._file_now()
         self.id: str = stored["log"]
         self._salt = bytes.fromhex(stored["salt"])
 
@@ -138,6 +139,7 @@ class EventLog:
     @property
     def last(self) -> int:
         """The offset of the last event; 0 if there is none."""
+        self._check_file()
         with self._errors(), self._reader.connect() as connection:
             return int(connection.scalar(sa.select(head.c.last)) or 0)
 
@@ -251,7 +253,23 @@ class EventLog:
 
     def _lock(self, connection: Connection) -> int:
         """Lock the log until the end of the transaction, and return its last offset."""
+        self._check_file()
         return int(connection.scalar(head.update().values(last=head.c.last).returning(head.c.last)) or 0)
+
+    def _check_file(self) -> None:
+        """Raise an error if the SQLite file was deleted or replaced, because what is written to it would be lost."""
+        if self._file_now() != self._file:
+            raise LogUnavailableError(
+                f"the event log {self._url.database} was deleted or replaced while it was open: restart the server"
+            )
+
+    def _file_now(self) -> tuple[int, int] | None:
+        """Return what identifies the SQLite file; None if there is none."""
+        try:
+            status = Path(self._url.database or "").stat() if self.is_file else None
+        except OSError:
+            return None
+        return None if status is None else (status.st_dev, status.st_ino)
 
     def _find(self, connection: Connection, ids: list[str]) -> dict[str, tuple[int, tuple[Any, ...] | None]]:
         """Return the offset and the compared columns (None if erased) of the stored events with these ids."""

@@ -101,7 +101,7 @@ def violation(model: hs.ALS, data: hs.Interactions) -> float:
         data,
         objective.cost(data),
         rank=model.item_factors_.shape[1],
-        regularization=model.regularization_.of_rows,
+        regularization=model.regularization_.for_rows,
         dtype="float64",
     )[0]
     X, Y = model.user_factors_.astype(np.float64), model.item_factors_.astype(np.float64)

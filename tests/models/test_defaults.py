@@ -13,7 +13,7 @@ import pytest
 import halfstep as hs
 from halfstep.errors import ModelFileError, NotFittedError, ParameterError, PoorFitWarning
 from halfstep.evaluation.tuning.space import Space, default_start
-from halfstep.models.default_regularization import HeldOut, counted, highest_useful, lowest_near, unit_of_targets
+from halfstep.models.default_regularization import HeldOut, highest_useful, lowest_near, row_counts, unit_of_targets
 from halfstep.objective.regularization import RowRegularization
 from halfstep.solver.cpu_session import CPUBackend
 
@@ -93,7 +93,10 @@ class TestEvents:
         largest = np.linalg.norm(W, 2)
         assert (
             0.95 * largest
-            < highest_useful(data, cost, counted(data, cost, "observed"), exponent) / 0.75
+            < highest_useful(
+                data, cost, row_counts(data, cost, RowRegularization(1.0, 1.0, counts="observed")), exponent
+            )
+            / 0.75
             <= largest * (1 + 1e-12)
         )
         objective = hs.Implicit(target=0.5)
@@ -260,7 +263,9 @@ class TestValues:
             model = hs.ALS(objective, rank=2, regularization=hs.Regularization(exponent=exponent, counts=counts)).fit(
                 data
             )
-            users, items = (c.mean() for c in counted(data, objective.cost(data), counts))
+            users, items = (
+                c.mean() for c in row_counts(data, objective.cost(data), RowRegularization(1.0, 1.0, counts=counts))
+            )
             fitted = model.regularization_
             products.append(fitted.users * fitted.items * (users * items) ** exponent)
         np.testing.assert_allclose(products, products[0])

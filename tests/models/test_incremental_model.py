@@ -53,7 +53,7 @@ def test_items_of_removed_users_minimize_the_objective_of_the_remaining_interact
     if biases:
         P, targets = np.column_stack([P, np.ones(len(P))]), targets - model.user_biases_[users]
     A = missing * P.T @ P + (1 - missing) * P[users].T @ P[users]
-    regularization = model._regularization.of_rows(
+    regularization = model._regularization.of_counts(
         model._regularization.items, np.array([len(users)]), np.array([missing * len(P)]) if missing else None
     )
     Λ = np.full(len(A), regularization[0])

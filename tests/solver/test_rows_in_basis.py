@@ -71,7 +71,7 @@ def test_rows_with_means_of_a_prior_equal_dense_solutions(
         plan = cpu.plan(problem)
         for _ in range(times):
             loss = cpu.half_step_and_loss(plan, Y, X, solver=solver, prior=Prior.around(means))
-    assert plan.is_blocked
+    assert plan.solves_single_rows
     expected = reference.RidgeLinked.half_step(dense, Y[:, :K], means)
     np.testing.assert_allclose(X[:, :K], expected, rtol=rtol, atol=rtol * np.abs(expected).max())
     np.testing.assert_allclose(loss, reference.terms(dense, X[:, :K], Y[:, :K])[:2], rtol=1e-9, atol=1e-9)

@@ -249,7 +249,7 @@ class ALS(IncrementalModel):
 
     @property
     def _regularization(self) -> RowRegularization:
-        return self.regularization_.of_rows
+        return self.regularization_.for_rows
 
     def memory_of_fit(self, data: Interactions | object) -> int:
         """Return an upper bound of the memory that `fit` needs, in bytes.
@@ -271,8 +271,10 @@ class ALS(IncrementalModel):
             data, rank=self._rank, biases=biases, numbers=numbers, dtype=self.dtype, is_validated=is_validated
         )
 
-    def _regularization_for(self, data: Interactions, cost: Cost, unit: float, backend: Backend) -> RowRegularization:
-        """Return the regularization as set, or its default for the data."""
+    def _chosen_regularization(
+        self, data: Interactions, cost: Cost, unit: float, backend: Backend
+    ) -> RowRegularization:
+        """Return the regularization as set, or its default for the data, for which small models may be fitted."""
         rows = self._given_regularization(unit)
         if Regularization.of(self.regularization).pair is not None:
             return rows
@@ -339,7 +341,7 @@ class ALS(IncrementalModel):
         )
         unit, backend = self._unit(cost), backend_of(self.backend, self.threads)
         with progress_bar(self.progress, self.iterations, "ALS") as bar:
-            used = self._regularization_for(data, cost, unit, backend)
+            used = self._chosen_regularization(data, cost, unit, backend)
             problems = half_problems(data, cost, rank=rank, regularization=used, dtype=precision)
             start = self._start(data, problems[0].unknowns, unit)
             fit = Fit(data, cost, used, of_users)

@@ -14,7 +14,7 @@ from halfstep.models.als_loop import TrainingLoop
 from halfstep.objective.cost import Cost
 from halfstep.objective.defaults import Defaults
 from halfstep.objective.problem import half_problems
-from halfstep.objective.regularization import Counted, RowRegularization, counted_cells
+from halfstep.objective.regularization import RowRegularization, counted_cells
 from halfstep.solver.layout import empty_factors
 from halfstep.solver.session import Backend
 from halfstep.solvers import Cholesky
@@ -41,7 +41,7 @@ def default_regularization(
         With ν, ρ and the kind of counts; λ is replaced.
     """
     unit = unit_of_targets(cost, is_centered=defaults.is_centered)
-    n, c = (data.user_counts, data.item_counts), counted(data, cost, given.counts)
+    n, c = (data.user_counts, data.item_counts), row_counts(data, cost, given)
     scale = mean_weight(cost) * unit * count_scale(n, c, given.exponent, defaults.regularization_exponent)
     return default_for(
         given,
@@ -125,14 +125,14 @@ def unit_from(largest: float, mean: float, square: float, *, is_centered: bool) 
     return unit if unit > SMALLEST else 1.0
 
 
-def counted(data: Interactions, cost: Cost, counts: Counted) -> tuple[Floats, Floats]:
-    """Return c of each user and item, as `Regularization.counts` says."""
-    users = counted_cells(data.user_counts, data.user_positions, data.values, counts)
-    items = counted_cells(data.item_counts, data.item_positions, data.values, counts)
+def row_counts(data: Interactions, cost: Cost, regularization: RowRegularization) -> tuple[Floats, Floats]:
+    """Return c of each user and of each item."""
+    users = counted_cells(data.user_counts, data.user_positions, data.values, regularization.counts)
+    items = counted_cells(data.item_counts, data.item_positions, data.values, regularization.counts)
     s, m = cost.user_missing, cost.item_missing
-    if counts == "cells" and s is not None and m is not None:
-        return users + s * m.sum(), items + m * s.sum()
-    return users, items
+    if s is None or m is None:
+        return users, items
+    return regularization.row_counts(users, s * m.sum()), regularization.row_counts(items, m * s.sum())
 
 
 def count_scale(

@@ -363,7 +363,7 @@ class UpdateState:
             weights=affected.weights,
             row_missing=s,
             column_missing=m,
-            regularization=self._regularization.of_rows(regularization, affected.counted, weighed),
+            regularization=self._regularization.of_counts(regularization, affected.counted, weighed),
             bias_ratio=float(self._regularization.bias_ratio),
             rank=self._rank,
             biases=bool(self._objective.biases),

@@ -248,7 +248,7 @@ def problem_of_rows(
     none = np.empty(0, dtype)
     s, m, total = missing or (None, None, 0.0)
     with np.errstate(over="ignore"):
-        row_reg = regularization.of_rows(reg, counted, None if s is None else s * total).astype(dtype)
+        row_reg = regularization.of_counts(reg, counted, None if s is None else s * total).astype(dtype)
     return HalfProblem(
         indptr=indptr,
         indices=indices,

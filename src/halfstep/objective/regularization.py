@@ -98,7 +98,7 @@ class Regularization:
         return Regularization(used.users, used.items, used.exponent, used.bias_ratio, used.counts, self.features)
 
     @property
-    def of_rows(self) -> RowRegularization:
+    def for_rows(self) -> RowRegularization:
         """The row regularization. All parameters must be set, as after `completed`."""
         assert self.users is not None
         assert self.items is not None
@@ -129,18 +129,22 @@ class RowRegularization:
     bias_ratio: float = 1.0
     counts: Counted = "cells"
 
-    def of_rows(self, reg: float, counted: Floats, missing: Floats | None) -> Floats:
-        """Return λ_u of each row from its number of counted cells and the total weight of its missing cells.
+    def of_counts(self, reg: float, counted: Floats, missing: Floats | None) -> Floats:
+        """Return λ_u = λ · c_u^ν of each row, with c_u as `row_counts` returns it.
 
         λ_u of a row without weight is that for a count of 1: its factors are 0 in any case.
         """
-        count = counted if missing is None or self.counts != "cells" else counted + missing
+        count = self.row_counts(counted, missing)
         with np.errstate(over="ignore", invalid="ignore"):
             # as a float, since NumPy 1 makes Python objects of products with large integers
             regularization: Floats = float(reg) * np.where(count > 0, count, 1.0) ** self.exponent
         if not np.isfinite(regularization).all():
             raise ParameterError(f"exponent={self.exponent:g} makes λ of some rows infinite: lower it")
         return regularization
+
+    def row_counts(self, counted: Floats, missing: Floats | None) -> Floats:
+        """Return c_u of each row from its number of counted cells and the total weight of its missing cells."""
+        return counted if missing is None or self.counts != "cells" else counted + missing
 
 
 def counted_cells(

@@ -66,7 +66,7 @@ def backend_of(name: BackendName, threads: int | None) -> Backend:
     return CudaBackend(default_device()) if name == "cuda" else CPUBackend(threads)
 
 
-def solve_rows(
+def half_step_on(
     name: BackendName, problem: HalfProblem, Y: Factors, X: Factors, *, threads: int | None, prior: Prior | None
 ) -> None:
     """Solve every row of X exactly while Y is held fixed; with a prior or nonnegative, on the CPU in any case.

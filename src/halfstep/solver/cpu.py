@@ -1,8 +1,7 @@
 """Half-steps on the cores of one machine.
 
-The rows of a half-step are divided into chunks of about equal work, which threads take in turn. Long rows are divided
-into segments, which are summed separately and added in order. The division depends only on the data, so that the
-result does not depend on the number of threads, bit for bit.
+Threads take the chunks of a `HalfStepPlan` in turn. The segments of its long rows are summed separately and added in
+order. The plan depends only on the data, so that the result does not depend on the number of threads, bit for bit.
 """
 
 from __future__ import annotations
@@ -84,7 +83,7 @@ class CPU:
     def plan(self, problem: HalfProblem) -> HalfStepPlan:
         """Divide the work of a half-step, and limit BLAS to one thread if the half-step calls it."""
         plan = HalfStepPlan.of(problem)
-        in_parts = plan.is_blocked or (plan.has_one_matrix and len(plan.light_ranges) > 1)
+        in_parts = plan.solves_single_rows or (plan.has_one_matrix and len(plan.light_ranges) > 1)
         if len(problem.row_missing) > 0 and (problem.gram is None or in_parts):
             self.limit_blas()
         return plan
@@ -162,7 +161,7 @@ class CPU:
     ) -> NDArray[np.float64]:
         """Solve every row, and return G."""
         problem = plan.problem
-        in_basis = plan.is_blocked or not isinstance(solver, Cholesky)
+        in_basis = plan.solves_single_rows or not isinstance(solver, Cholesky)
         if prior is not None and not prior.has_only_means:
             assert isinstance(solver, Cholesky), "approximate solvers only support priors with Λ = 0"
             in_basis = False

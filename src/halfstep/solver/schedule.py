@@ -36,7 +36,7 @@ class HalfStepPlan:
         Whether all rows have the same s and λ.
     column_missing : ndarray
         m; a single element if all are equal.
-    is_blocked : bool
+    solves_single_rows : bool
         Whether rows are solved one at a time (``kernels/exact.py``) instead of one per lane.
     light_ranges : list of (first, last)
         Ranges of rows of about equal work, for work that is linear in the rank.
@@ -53,7 +53,7 @@ class HalfStepPlan:
     has_one_matrix: bool
     shares_diagonal: bool
     column_missing: NDArray[np.floating]
-    is_blocked: bool
+    solves_single_rows: bool
     light_ranges: list[tuple[int, int]]
     chunks: list[tuple[tuple[int, int], NDArray[np.intp]]]
     long_rows: NDArray[np.intp]
@@ -83,8 +83,8 @@ class HalfStepPlan:
             for first, last in cut(work)
         ]
         # With weights of missing cells, the basis takes time to compute.
-        is_blocked = k > LANE_UNKNOWNS
-        is_blocked &= len(problem.row_missing) == 0 or len(counts) >= ROWS_PER_UNKNOWN * k
+        solves_single_rows = k > LANE_UNKNOWNS
+        solves_single_rows &= len(problem.row_missing) == 0 or len(counts) >= ROWS_PER_UNKNOWN * k
         m = problem.column_missing[:1] if all_equal(problem.column_missing) else problem.column_missing
         shares_diagonal = all_equal(problem.row_missing) and all_equal(problem.regularization)
         return cls(
@@ -92,7 +92,7 @@ class HalfStepPlan:
             problem.has_one_matrix,
             shares_diagonal,
             m,
-            is_blocked,
+            solves_single_rows,
             cut(light_work),
             chunks,
             long_rows,

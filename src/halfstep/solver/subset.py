@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from halfstep.errors import NumericalError
 from halfstep.objective.problem import HalfProblem, Prior
 from halfstep.solver.arguments import base_of, cell_arrays_of, fixed_of
-from halfstep.solver.backends import BackendName, solve_rows
+from halfstep.solver.backends import BackendName, half_step_on
 from halfstep.solver.kernels.small_systems import sum_system
 from halfstep.solver.layout import empty_factors
 
@@ -64,7 +64,7 @@ def solve_subset(
     compact, Y = _with_its_columns(problem, factors, biases)
     X = empty_factors(n_rows, problem.unknowns, factors.dtype)
     is_little = len(problem.indices) * k * k + n_rows * k**3 / 3 < WORTH_THREADS
-    solve_rows("cpu" if is_little else backend, compact, Y, X, threads=1 if is_little else threads, prior=prior)
+    half_step_on("cpu" if is_little else backend, compact, Y, X, threads=1 if is_little else threads, prior=prior)
     finite = np.isfinite(X).all(axis=1)
     if not finite.all():
         raise NumericalError(

@@ -61,7 +61,7 @@ class ALS(IncrementalModel):
     """Matrix factorization by alternating least squares.
 
     Minimizes `objective` by solving the rows of all users while those of the items are held fixed, then the reverse.
-    The objective never increases, apart from rounding errors, about 10⁻⁶ of it with float32 factors.
+    The objective never increases, apart from rounding errors, which are about 10⁻⁶ of its value with float32 factors.
 
     With side information, features f_u of users or of items, rows are shrunk towards a linear function of the
     features instead of towards 0 (Simm et al. [5]_). Their regularization becomes
@@ -119,9 +119,8 @@ class ALS(IncrementalModel):
         Number of threads; by default, all cores available to the process. Does not affect the result.
     backend : {"cpu", "cuda"}
         Whether to fit on the CPU, or on an NVIDIA GPU (``pip install 'halfstep[cuda12]'``), which also runs
-        `recommend` and `fold_in` for many users. A GPU supports neither side information nor nonnegative objectives
-        nor ``solver="subspace"``.
-        Factors agree with those of the CPU to the precision of `dtype`.
+        `recommend` and `fold_in` for many users. Side information, nonnegative objectives and ``solver="subspace"``
+        are not supported on a GPU. Factors agree with those of the CPU to the precision of `dtype`.
     callbacks : sequence of callable
         Functions that are called with the model after each iteration; if one returns True, fitting stops.
     progress : bool, optional
@@ -254,8 +253,8 @@ class ALS(IncrementalModel):
     def memory_of_fit(self, data: Interactions | object) -> int:
         """Return an upper bound of the memory that `fit` needs, in bytes.
 
-        It is in addition to the interactions, if they are in memory, and to that of Python and its libraries, about
-        0.3 GB. Side information and callbacks are not included.
+        It does not include interactions in memory, Python and its libraries (about 0.3 GB), side information, or
+        callbacks.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""What a file holds of a fitted `ALS` besides its factors and interactions."""
+"""The arrays of a fitted `ALS` in a file, besides its factors and interactions."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def to_arrays(
 def from_arrays(
     fitted: Factorization, objective: Objective, given: Regularization, arrays: Mapping[str, NDArray[Any]]
 ) -> Factorization:
-    """Return the factorization with what `to_arrays` has returned.
+    """Return the factorization with the arrays from `to_arrays`.
 
     Raises
     ------
     ValueError
-        If the arrays do not fit the rest of the model.
+        If the arrays do not match the rest of the model.
     """
-    # an objective that a file does not hold does not say whether it has biases
+    # an objective that could not be stored does not tell whether it has biases
     k = fitted.rank
     unknowns = (k, k + 1) if isinstance(objective, NotStored) else (k + bool(objective.biases),)
     features = FittedFeatures.from_arrays(arrays, len(fitted.users), len(fitted.items), unknowns)

@@ -6,8 +6,8 @@ The regularization term Σ_u λ_u ‖x_u‖²_D with D = diag(1, …, 1, ρ) bec
 
 over rows with observations. Given β, it is a prior with a mean for each row. Given the rows, β is a ridge regression
 with sample weights λ_u. D cancels because it scales both terms, so the weights are the same for every target column.
-Neither increases the objective, apart from rounding errors. A row without observations is set to its mean, and has no
-influence on β: its missing cells would shrink β towards 0.
+Neither step increases the objective, apart from rounding errors. A row without observations is set to its mean, and
+has no influence on β: its missing cells would shrink β towards 0.
 
 This is the mean of the Gibbs sampler's conditional distribution (Simm et al. 2017), with λ_u as precision of the
 rows.
@@ -115,7 +115,7 @@ class FeatureRegression:
 
 
 class FeatureSession:
-    """A session with side information, on top of one whose rows can have priors.
+    """A session with side information, which wraps a session that supports priors.
 
     When the terms of the objective are computed after half-steps, β of each side with features is solved for its
     rows, and rows without observations are set to their means βᵀ f_u. These are the means of the prior of later
@@ -126,7 +126,7 @@ class FeatureSession:
     session : PriorSession
         An open session, inside its ``with`` block.
     features : pair of sparse array, or None
-        Of the users and of the items.
+        The features of the users and of the items.
     regularization : pair of float
         λ_β of both.
     """

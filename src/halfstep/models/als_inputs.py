@@ -14,7 +14,7 @@ from halfstep.objective.cost import Cost
 from halfstep.objective.regularization import RowRegularization
 from halfstep.solver.kernels._vector import padded_width
 
-PER_ROW = 160  # bytes: counts, λ, weights of missing cells, losses, work, and the like
+PER_ROW = 160  # bytes: counts, λ, weights of missing cells, losses, and work arrays
 PER_BLOCK = 96  # bytes of a cell in intermediate results, which are computed in blocks
 HELD_OUT = 240_000_000  # bytes to choose λ by held-out cells
 PER_CELL, PER_NUMBER = 40, 32  # bytes of a cell in memory, and of its target or weight: both orders, and sorting
@@ -47,11 +47,11 @@ def memory_of_fit(
     Parameters
     ----------
     numbers : int
-        How many of targets and weights differ from cell to cell.
+        How many of the two arrays, targets and weights, are not constant.
     dtype : dtype
-        Of the factors.
+        The data type of the factors.
     is_validated : bool
-        Whether λ is chosen by models of a part of the interactions.
+        Whether λ is validated by models that are fitted to a part of the interactions.
     """
     n, longest, width = data.n_users + data.n_items, max(data.n_users, data.n_items), padded_width(rank + biases)
     itemsize = np.dtype(dtype).itemsize

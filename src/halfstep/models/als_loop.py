@@ -31,7 +31,7 @@ class Iteration(NamedTuple):
     missing : float
         Σ_missing s m (p·q)².
     regularization : float
-        Σ λ_u (‖p_u‖² + ρ b_u²) + Σ λ_i (‖q_i‖² + ρ b_i²), or the same of the differences from the means that side
+        Σ λ_u (‖p_u‖² + ρ b_u²) + Σ λ_i (‖q_i‖² + ρ b_i²), or the same for the differences from the means that side
         information predicts.
     seconds : float
         Since the fit began.
@@ -65,9 +65,9 @@ class TrainingLoop:
     ids : pair of Vocabulary, or of other sequences
         The ids of users and items, for errors.
     dtype : dtype
-        Of the factors.
+        The data type of the factors.
     history : sequence of Iteration
-        Earlier iterations, if the session goes on from their factors.
+        Earlier iterations, if the session continues from their factors.
 
     Attributes
     ----------
@@ -93,7 +93,7 @@ class TrainingLoop:
     def run(
         self, iterations: int, *, tol: float, after: Callable[[], bool], finish: Callable[[], object] = lambda: None
     ) -> None:
-        """Iterate, then solve the users once more if the solver says so.
+        """Iterate, then solve the users once more if the solver requires it.
 
         If Ctrl-C interrupts after the first iteration, a `FitInterruptedWarning` is issued instead.
 
@@ -140,7 +140,7 @@ class TrainingLoop:
         return True
 
     def _extrapolate(self) -> bool:
-        """Extrapolate the items; return whether this applies."""
+        """Extrapolate the items, if possible; return whether this was done."""
         # the first iteration starts from random factors, so its direction is meaningless
         if self._solver.extrapolation == 0 or len(self.history) < 2:
             return False

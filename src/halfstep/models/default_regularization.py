@@ -36,7 +36,7 @@ def default_regularization(
     Parameters
     ----------
     cost : Cost
-        Of these data.
+        The data terms of the objective for these data.
     given : RowRegularization
         With ν, ρ and the kind of counts; λ is replaced.
     """
@@ -64,7 +64,7 @@ def default_for(
     highest: Callable[[], float],
     held_out: Callable[[], HeldOut],
 ) -> RowRegularization:
-    """Return `given` with the default λ for what is known of the data.
+    """Return `given` with the default λ for data with these properties.
 
     Parameters
     ----------

@@ -234,11 +234,11 @@ class FactorModel(Estimator):
             By default, all users of the model. For Interactions, or a table with the column ``user``, their distinct
             users in order of appearance.
         n : int
-            Maximum number of items per user. Lists are shorter if fewer items are left.
+            Maximum number of items per user. Lists are shorter if fewer items are available.
         exclude_seen : bool
             Whether to exclude the items of the user in the training data.
         exclude : array-like of item ids, or mapping from user id to such, optional
-            Further items to exclude, for all users or for each user.
+            Additional items to exclude, for all users or for each user.
         candidates : array-like of item ids, or mapping from user id to such, optional
             The items to choose from; a user that is missing in a mapping gets an empty list. By default, all items
             with training interactions; others are recommended only if they are listed here.
@@ -367,7 +367,7 @@ class FactorModel(Estimator):
         return FactorScores(self._fitted, u, threads, self.backend)
 
     def _score(self, u: NDArray[np.int32], i: NDArray[np.int32]) -> NDArray[np.float64]:
-        """Score pairs of positions; −1 stands for an unknown id and adds nothing."""
+        """Score pairs of positions; −1 stands for an unknown id, whose terms are 0."""
         return self._fitted.scores(u, i)
 
     def save(self, path: str | os.PathLike[str], *, interactions: bool = True) -> None:
@@ -384,9 +384,9 @@ class FactorModel(Estimator):
             By convention, with the suffix ``.halfstep``.
         interactions : bool
             Whether to save the training interactions. Without them, the file is smaller, but the loaded model cannot
-            exclude seen items, explain scores or be updated. Of interactions on disk
-            (``read_interactions(..., on_disk=folder)``), the file only has the path of the folder, which must still
-            exist when the model is loaded.
+            exclude seen items, explain scores or be updated. For interactions on disk
+            (``read_interactions(..., on_disk=folder)``), the file stores only the path of the folder, which must
+            still exist when the model is loaded.
 
         Raises
         ------

@@ -146,7 +146,7 @@ class Factorization:
         return IndexLists.of_rows(self.data.by_user, u)
 
     def scores(self, u: NDArray[np.int32], i: NDArray[np.int32]) -> NDArray[np.float64]:
-        """Score pairs of positions; −1 stands for an unknown id, which adds nothing."""
+        """Score pairs of positions; −1 stands for an unknown id, whose terms are 0."""
         p = rows_or_zeros(self.user_factors, u).astype(np.float64, copy=False)
         q = rows_or_zeros(self.item_factors, i).astype(np.float64, copy=False)
         scores: NDArray[np.float64] = np.einsum("nk,nk->n", p, q)

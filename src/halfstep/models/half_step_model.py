@@ -56,8 +56,8 @@ class HalfStepModel(FactorModel):
     ) -> Self:
         """Return a model of new users, or of known users with new histories.
 
-        Users are solved by the half-step of `fit` while the items are held fixed, with λ and weights by the same
-        statistics. Items are not updated, unlike in `partial_fit`.
+        Users are solved by the half-step of `fit` while the items are held fixed, with λ and weights from the
+        statistics of the training data. Items are not updated, unlike in `partial_fit`.
 
         Parameters
         ----------

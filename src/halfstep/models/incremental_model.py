@@ -56,11 +56,11 @@ class IncrementalModel(HalfStepModel):
         The factors of a new item with only new users, and of these users, are 0 until one of them has an interaction
         with a known item or user.
 
-        An update with one interaction solves two rows, independent of the size of the model. The first call after
+        An update with one interaction solves two rows, regardless of the size of the model. The first call after
         loading, pickling or an interrupted fit also computes the Gramians of all rows if missing cells have weights.
-        Arrays obtained from the model before its first update never change; later ones are updated in place. If
-        another thread reads the model during a call, or a copy of the model, a model from `fold_in` or an array from
-        before the first update exists, the factors that these share are copied, at most once for each.
+        Arrays obtained from the model before its first update never change; later ones are updated in place. Shared
+        factors are copied before an update, at most once for each object that shares them: another thread that is
+        reading the model, a copy of the model, a model from `fold_in`, or an array obtained before the first update.
 
         Thread-safe: updates are serialized, and other threads see an update completely or not at all. The same holds
         after a ``KeyboardInterrupt`` during an update.
@@ -73,8 +73,8 @@ class IncrementalModel(HalfStepModel):
             `Implicit` counts an interaction without a value as one more event). A model that has not been fitted is
             fitted on them.
         duplicates : {"last", "sum", "error"}
-            How interactions with observed cells are handled: "last" replaces the old value, "sum" adds to it (such as
-            play counts), "error" raises an error and changes nothing.
+            How new interactions in observed cells are handled: "last" replaces the old value, "sum" adds to it (such
+            as play counts), "error" raises an error and changes nothing.
         update_items : bool
             Whether to update items. If not, users are the same as after `fold_in` of all their interactions.
 

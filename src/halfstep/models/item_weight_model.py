@@ -44,7 +44,7 @@ class ItemWeights(Factorization):
 
     @classmethod
     def of(cls, fitted: Factorization, weights: Weights) -> Self:
-        """Add weights to a factorization, which become read-only."""
+        """Add weights, which become read-only, to a factorization."""
         arrays = [weights] if isinstance(weights, np.ndarray) else [weights.data, weights.indices, weights.indptr]
         for array in arrays:
             array.flags.writeable = False

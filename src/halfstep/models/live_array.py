@@ -30,7 +30,7 @@ class LiveArray:
     Parameters
     ----------
     start : ndarray
-        The array is copied before anything is written.
+        The array is copied before the first write.
     copy_on_write : callable, optional
         Returns a copy of `start` that shares memory with it until rows are written, and that has capacity for some
         more rows; or None, if that is not possible.
@@ -115,7 +115,7 @@ class Publication:
     arrays : mapping from name to LiveArray
         The current arrays.
     changes : mapping from name to value
-        Of other fields of the factorization.
+        The new values of other fields of the factorization.
     working : mapping from name to value
         Working state of the model to be replaced.
     """

@@ -73,7 +73,7 @@ def _range_of_targets(fitted: Factorization, cost: Cost) -> tuple[float, float]:
 
 
 def warn_of_equal_targets(targets: NDArray[np.float64]) -> None:
-    """Warn if all targets of observed cells are equal, and missing cells do not count."""
+    """Warn if all targets of observed cells are equal, and missing cells have no weight."""
     if len(targets) > 1 and all_equal(targets):
         warn_caller(
             "all observed cells have the same target, and missing cells have no weight, so there is nothing to "

@@ -81,8 +81,8 @@ class SGD(FactorModel):
 
     Notes
     -----
-    Ctrl-C during `fit` keeps the model of the last finished epoch and warns `FitInterruptedWarning`. `FactorModel`
-    describes the other fitted attributes.
+    Ctrl-C during `fit` keeps the model of the last finished epoch, and issues a `FitInterruptedWarning`.
+    `FactorModel` describes the other fitted attributes.
 
     Examples
     --------

@@ -65,7 +65,7 @@ def most_similar(
     ----------
     F : ndarray of shape (n_rows, rank)
     unit : UnitRows
-        Of F.
+        The rows of F with length 1.
     n : int
         Maximum number of rows in each list.
     metric : {"cosine", "dot"}

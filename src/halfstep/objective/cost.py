@@ -58,7 +58,7 @@ class Cost:
         return replace(self, user_missing=np.where(users, 0.0, s), item_missing=np.where(items, 0.0, m))
 
     def subset(self, rows: NDArray[np.integer]) -> Cost:
-        """Return the terms of some cells, with the weights of missing cells of all."""
+        """Return the terms of some cells, with the weights of all missing cells."""
         targets, weights = self.targets[rows], self.weights[rows]
         return Cost(
             targets,
@@ -89,7 +89,7 @@ class StoredCost(Cost):
     """The data terms for interactions on disk, whose arrays are on disk as well.
 
     Targets and weights in the order of compressed rows are computed from the values in this order, since gathering
-    them from all over the disk would take very long.
+    them in random order from disk would be slow.
     """
 
     data: Interactions
@@ -183,7 +183,7 @@ def _collected(
 
 
 class _Column:
-    """Numbers that take no space while all are equal."""
+    """Numbers that take constant memory while all are equal."""
 
     def __init__(self, dtype: DTypeLike, scratch: Scratch) -> None:
         self._dtype, self._scratch = np.dtype(dtype), scratch

@@ -71,7 +71,7 @@ class ObservedTotals:
 
     @classmethod
     def of(cls, cells: Cells, weights: Floats) -> Self:
-        """Return the totals of some cells with these weights; `n_cells` is that of all."""
+        """Return the totals of some cells with these weights, with `n_cells` of all cells."""
         n_cells = float(np.count_nonzero(cells.user_counts)) * float(np.count_nonzero(cells.item_counts))
         weight = 0.0
         for block in blocks(len(weights)):
@@ -182,11 +182,11 @@ class Objective(ABC):
         return self.with_missing_weight(totals.default_missing_weight)
 
     def observed_totals(self, cells: Cells) -> ObservedTotals | None:
-        """Return what the weight of missing cells depends on; None if it does not depend on the data."""
+        """Return the totals that the weight of missing cells depends on; None if it does not depend on the data."""
         return None
 
     def missing_factors(self, cells: Cells) -> tuple[Floats, Floats] | None:
-        """Return the result of `missing` after checks.
+        """Return the validated result of `missing`.
 
         Raises
         ------
@@ -209,7 +209,7 @@ class Objective(ABC):
         return s, m
 
     def of_cells(self, cells: Cells, ids_of: Callable[[int], tuple[Any, Any]]) -> tuple[Floats, Floats]:
-        """Return the targets and weights of cells after checks; `ids_of` returns the ids of a cell for errors.
+        """Return the validated targets and weights of cells; `ids_of` returns the ids of a cell for errors.
 
         Raises
         ------

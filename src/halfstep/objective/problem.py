@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class HalfProblem:
-    """One orientation of the objective, as arrays: all that a half-step needs except the factors.
+    """One orientation of the objective, as arrays: all inputs of a half-step except the factors.
 
     Rows are solved while columns are held fixed; in the other half-problem they are swapped. Floating-point arrays
     have the precision of the systems.
@@ -242,7 +242,7 @@ def problem_of_rows(
     reg : float
         λ of the side.
     dtype : dtype
-        Of the systems.
+        The data type of the systems.
     """
     indptr, indices, targets, weights = cells
     none = np.empty(0, dtype)

@@ -28,8 +28,8 @@ class Regularization:
     items : float, optional
         λ of items; by default that of users.
     exponent : float, optional
-        ν: 0 is ridge regression, 1 is ALS-WR (Zhou et al. 2008) and iALS (Rendle et al. 2022). By default 0.5 for
-        `Explicit` and 0.3 for `Implicit`.
+        ν: 0 gives all rows the same λ, 1 is ALS-WR (Zhou et al. 2008) and iALS (Rendle et al. 2022). By default 0.5
+        for `Explicit` and 0.3 for `Implicit`.
     bias_ratio : float, optional
         ρ, the ratio of the regularization of biases to that of factors. By default 1/σ with σ the standard deviation
         of the values, because biases are in the units of the values, and factors in the square roots of these units.
@@ -136,7 +136,7 @@ class RowRegularization:
         """
         count = self.row_counts(counted, missing)
         with np.errstate(over="ignore", invalid="ignore"):
-            # as a float, since NumPy 1 makes Python objects of products with large integers
+            # as a float, since NumPy 1 converts products with large integers to Python objects
             regularization: Floats = float(reg) * np.where(count > 0, count, 1.0) ** self.exponent
         if not np.isfinite(regularization).all():
             raise ParameterError(f"exponent={self.exponent:g} makes λ of some rows infinite: lower it")

@@ -51,8 +51,8 @@ class BayesianALS(SampledModel):
 
         t_ui ~ N(μ + b_u + b_i + p_u·q_i, 1 / (τ w_ui)),   [p_u | b_u] ~ N(x̄, Λ⁻¹),   [q_i | b_i] ~ N(ȳ, Γ⁻¹),
 
-    with a Normal–Wishart hyperprior on the mean and precision of each side, and τ ~ Gamma(1, 1). Both are for targets
-    with a standard deviation of 1 (without biases, a root mean square of 1), and are rescaled to the data. A
+    with a Normal–Wishart hyperprior on the mean and precision of each side, and τ ~ Gamma(1, 1). Both are defined for
+    targets with a standard deviation of 1 (without biases, a root mean square of 1), and are rescaled to the data. A
     prediction is the mean of the scores over all samples.
 
     With side information, features f_u of users or of items, rows are sampled around x̄ + βᵀ f_u, and β is sampled,
@@ -79,14 +79,14 @@ class BayesianALS(SampledModel):
         take several times as long.
     ordinal : bool
         Whether the distinct values of the data, at most 100, are ordered categories, whose numerical values affect
-        only the means that `predict` returns. Sweeps take four to seven times as long, and large data require more of
-        them, including the burn-in. Weights and `explain` are not supported.
+        only the means that `predict` returns. Sweeps take four to seven times as long, and large data sets require
+        more sweeps, including the burn-in. Weights and `explain` are not supported.
     burn_in : int
         Number of sweeps at the beginning whose samples are discarded.
     sample_memory : int
         Maximum size of all samples in bytes. A sample takes slightly more than 4 · (rank + 1) · (n_users + n_items),
-        plus 4 · (rank + 1) for each feature of users. If not all samples after the burn-in fit, as many as fit are
-        kept, evenly spaced; fewer than 10 are a `PoorFitWarning`.
+        plus 4 · (rank + 1) for each feature of users. If the samples after the burn-in exceed it, only as many as fit
+        are kept, evenly spaced; fewer than 10 cause a `PoorFitWarning`.
     init : model, or a pair of arrays, optional
         The initial state: a fitted model of the same rank, such as an `ALS`, whose factors and biases are matched by
         id; or factors of users and items by position, as in `ALS`. By default, factors are sampled from

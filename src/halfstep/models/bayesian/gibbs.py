@@ -12,8 +12,8 @@ sample is
     x' = m + a (x − m) + √(1 − a²) L⁻ᵀ z / √τ = (1 − a) (m + √((1 + a) / (1 − a)) L⁻ᵀ z / √τ) + a x
 
 which has the same distribution for any |a| < 1. For a < 0, successive samples are on opposite sides of the mean, so
-that means over the samples have a smaller Monte Carlo error than with a = 0. Nearer to −1, chains that have not yet
-converged after the burn-in converge more slowly.
+that means over the samples have a smaller Monte Carlo error than with a = 0. The closer a is to −1, the more slowly
+chains converge that have not converged during the burn-in.
 
 For ordinal ratings, a sweep first samples the thresholds and the latent targets (`ordinal`).
 """

@@ -90,7 +90,7 @@ def write_container(path: Path, arrays: Mapping[str, NDArray[Any]], metadata: Ma
     ModelFileError
         If the file cannot be written; an old file is then unchanged.
     """
-    # the widest numbers first, so that all arrays are aligned without gaps
+    # the widest data types first, so that all arrays are aligned without gaps
     ordered = dict(sorted(arrays.items(), key=lambda each: -each[1].itemsize))
     header = _header(ordered, metadata)
     try:

@@ -40,8 +40,8 @@ class StoredModel:
     parameters : dict from str to value
         The parameters of the constructor.
     fitted : Factorization
-        Its `data` and its users and items have the same vocabularies; the lines of its `history` are tuples of
-        numbers after reading.
+        Its `data` and its users and items have the same vocabularies; the rows of its `history` are tuples of numbers
+        after reading.
     more : dict from str to ndarray
         Further arrays of this class.
     written_by : str
@@ -253,7 +253,7 @@ def _check_sizes(about: dict[str, Any], arrays: Arrays, n_users: int, n_items: i
 def _pack_interactions(data: Interactions, arrays: Arrays) -> dict[str, Any]:
     """Add the columns to `arrays`, and return the other attributes for JSON.
 
-    Of interactions on disk, whose size is a reason not to copy them, the file has the folder and its digest.
+    For interactions on disk, which are too large to copy, the file has the path of the folder and its digest.
     """
     if data.stored is not None:
         if data.item_titles is not None:

@@ -50,7 +50,7 @@ class Evaluation(Report):
         The proportions of cold-start users and items in the test set, which have no training interactions.
     n_repeats : int
         The number of test interactions that are also in the training data. They are ignored: lists exclude seen
-        items, and predictions of seen interactions are no test.
+        items, and predictions of seen interactions are not a test.
     confidence : float
         The confidence level of the intervals.
     baselines : tuple of str
@@ -126,7 +126,7 @@ class Evaluation(Report):
         return new_frame(columns, self.frame_kind if kind is None else kind)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything but the values for users, in types that JSON supports."""
+        """Return everything except the values of users, in types that JSON supports."""
         counts = ("n_scored", "n_left_out", "n_unknown", "n_repeats", "unknown_users", "unknown_items", "confidence")
         about = {name: getattr(self, name) for name in counts} | {"baselines": list(self.baselines)}
         return about | {"rows": self._rows_as_dicts()}
@@ -287,7 +287,7 @@ def evaluate(
 
 
 def check_metrics(metrics: str | Sequence[str], n: int | Sequence[int]) -> None:
-    """Check the metrics and cutoffs of `evaluate`, such as before a fit.
+    """Check the metrics and cutoffs of `evaluate`, for example before a fit.
 
     Raises
     ------

@@ -27,7 +27,7 @@ def check_history(path: Path) -> None:
     Raises
     ------
     DataError
-        If it is another file.
+        If it is not a history.
     OSError
         If it is not a regular file, or cannot be read.
     """
@@ -42,8 +42,8 @@ def check_history(path: Path) -> None:
 def append_to_history(path: Path, record: Mapping[str, Any]) -> None:
     """Append a line to a history, and wait until it is on disk; the first key of the record is "time".
 
-    An incomplete last line, which a process that was killed or a power failure has left, is removed. Several
-    processes may append at the same time.
+    An incomplete last line, left by a killed process or a power failure, is removed. Several processes may append at
+    the same time.
     """
     line = json.dumps(record, ensure_ascii=False, allow_nan=False).encode() + b"\n"
     is_new = not path.exists()

@@ -76,7 +76,7 @@ def close_names(given: str, allowed: Collection[str]) -> list[str]:
 
 
 def _listed(given: Any) -> list[Any]:
-    """Return the elements of an iterable; a list of one for anything else."""
+    """Return the elements of an iterable; anything else as a list of one element."""
     is_single = isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable)
     return [given] if is_single or getattr(given, "ndim", 1) == 0 else list(given)
 

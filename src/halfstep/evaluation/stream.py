@@ -48,7 +48,7 @@ class StreamEvaluation(Report):
     places : ndarray of shape (n_events,)
         The position of the item in the list of the user before the event, from 1; 0 if it was not listed.
     n_repeats : int
-        Number of skipped events, whose user had the item in the training data.
+        Number of events that were skipped because the user had the item in the training data.
     n_unknown_users, n_unknown_items : int
         Number of scored events whose user or item was unknown to the model at the time.
     confidence : float
@@ -106,7 +106,7 @@ class StreamEvaluation(Report):
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything but the events, in types that JSON supports."""
+        """Return everything except the events, in types that JSON supports."""
         counts = ("n_repeats", "n_unknown_users", "n_unknown_items", "confidence")
         return (
             {"n_events": len(self.places)}

@@ -27,7 +27,7 @@ def to_json(model: FactorModel) -> dict[str, Any]:
 
 
 def from_json(stored: Any) -> Any:
-    """Return the model of `to_json`; other values as they are."""
+    """Return the model that `to_json` stored; other values unchanged."""
     if not isinstance(stored, dict):
         return stored
     name, parameters = stored.get("class"), stored.get("parameters", {})

@@ -1,4 +1,4 @@
-"""A scorer for pipelines of LensKit.
+"""A scorer for LensKit pipelines.
 
 scorer = halfstep.integrations.lenskit.HalfstepScorer(model=hs.ALS(hs.Implicit(), rank=32))
 pipeline = lenskit.pipeline.topn_pipeline(scorer)
@@ -43,7 +43,7 @@ class ScorerConfig(BaseModel):
 
 
 class HalfstepScorer(Component[ItemList], Trainable):  # type: ignore[misc]
-    """Score items by a model.
+    """Score items with a model of halfstep.
 
     It is fitted on the field ``rating`` of the interactions, or on the number of interactions if there is no such
     field. The scores of unknown items are NaN. An unknown user is folded in if the query has a history and the model

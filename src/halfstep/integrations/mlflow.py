@@ -1,4 +1,4 @@
-"""Models in MLflow: saved without pickle, and loaded as themselves or as a function of MLflow.
+"""Models in MLflow: saved without pickle, and loaded as models of halfstep or as pyfunc models.
 
 with mlflow.start_run():
     info = halfstep.integrations.mlflow.log_model(model, "recommender")
@@ -130,7 +130,7 @@ def _kind_of(ids: NDArray[Any]) -> str:
 
 
 class _Function:
-    """What MLflow calls: a dataframe of users in, and their recommendations out."""
+    """The pyfunc model, which returns recommendations for a dataframe of users."""
 
     def __init__(self, model: FactorModel) -> None:
         self._model = model

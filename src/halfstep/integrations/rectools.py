@@ -39,7 +39,7 @@ class HalfstepModelConfig(ModelConfig):  # type: ignore[misc]
 
 
 class HalfstepModel(VectorModel[HalfstepModelConfig]):  # type: ignore[misc]
-    """Recommend by a model with factors.
+    """Recommend with a model of halfstep that has factors.
 
     It is fitted on the weights of the dataset. RecTools ranks the items: for users by the scores of ``predict``, and
     for items by the cosine of factors. Cold and warm users and items are not supported.

@@ -1,4 +1,4 @@
-"""A regressor of scikit-learn for pairs of a user and an item.
+"""A scikit-learn regressor for pairs of a user and an item.
 
 >>> import numpy as np
 >>> import halfstep as hs
@@ -36,7 +36,7 @@ from halfstep.objective.objective import Explicit
 class PairRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # without annotations
     """Predict the value of an interaction from its user and its item.
 
-    It works wherever scikit-learn takes a regressor, such as in ``cross_val_score`` or ``GridSearchCV``. Parameters
+    It works wherever scikit-learn accepts a regressor, such as in ``cross_val_score`` or ``GridSearchCV``. Parameters
     of a given model are named, for example, ``model__rank`` or ``model__objective__biases``.
 
     Parameters
@@ -63,7 +63,7 @@ class PairRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # wit
         ----------
         X : array-like of shape (n_samples, 2)
             Ids of users and of items: a dataframe, an array or a list of pairs, in which ids keep their types. Both
-            columns of an array have one type, unless its dtype is object. The value of a repeated pair is the mean.
+            columns of an array have one type, unless its dtype is object. Values of repeated pairs are averaged.
         y : array-like of shape (n_samples,)
             Values.
 

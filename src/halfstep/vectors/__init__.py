@@ -68,7 +68,8 @@ def save(
     Returns
     -------
     float or None
-        The recall of the index, as by `recall`; None for "parquet" and "npy", which have no index, or without users.
+        The recall of the index, as defined by `recall`; None for "parquet" and "npy", which have no index, or without
+        users.
 
     Raises
     ------
@@ -79,7 +80,7 @@ def save(
     DataError
         If the ids are of a type that the format cannot store, or the database refuses the vectors.
     ModuleNotFoundError
-        If the package for the format is not installed; the message has the command that installs it.
+        If the package for the format is not installed; the message states the command that installs it.
     """
     check_vectors(vectors)
     check_choice("format", format, get_args(Format))

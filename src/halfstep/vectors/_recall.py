@@ -67,7 +67,7 @@ def recall(
     )
     found = np.split(positions, np.cumsum([len(each) for each in lists])[:-1])
     scores = asked.astype(np.float64) @ vectors.item_vectors.astype(np.float64).T
-    least = -np.partition(-scores, n - 1, axis=1)[:, n - 1]  # ties with the n-th best are as good
+    least = -np.partition(-scores, n - 1, axis=1)[:, n - 1]  # ties with the n-th best count as found
     shares = []
     for row, bound, listed in zip(scores, least, found, strict=True):
         known = np.unique(listed[listed >= 0])

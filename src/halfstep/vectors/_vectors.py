@@ -51,11 +51,11 @@ def check_vectors(vectors: object) -> None:
 def of_model(model: _Model, metric: Metric = "dot") -> Vectors:
     """Return vectors of users and items whose similarity ranks items as the model does.
 
-    With "dot", vectors are [p_u, 1] and [q_i, b_i], so that their inner product is the score of the model without
-    the mean and the bias of the user, which are the same for all items. The last number is left out if all biases of
-    items are 0. With "cosine", vectors of items have one more number, √(M² − ‖[q_i, b_i]‖²) with the largest length
-    M, and those of users have 0 (Bachrach et al. [1]_); they are then divided by their lengths. The order by cosine,
-    or by Euclidean distance, is that by inner product.
+    With "dot", vectors are [p_u, 1] and [q_i, b_i], so that their inner product is the score of the model without the
+    mean and the bias of the user, which are the same for all items. The last component is omitted if all biases of
+    items are 0. With "cosine", vectors of items have one more component, √(M² − ‖[q_i, b_i]‖²) with the largest
+    length M, and those of users have 0 (Bachrach et al. [1]_); they are then divided by their lengths. The order by
+    cosine or by Euclidean distance is then the order by inner product.
 
     Parameters
     ----------

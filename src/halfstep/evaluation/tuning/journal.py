@@ -45,8 +45,8 @@ class _File(JournalFileBackend):
 def open_journal(path: Path, maximize: bool) -> Iterator[optuna.Study]:
     """Open a study of finished trials in a file, to which each added trial is written immediately.
 
-    The search runs in memory: unfinished trials are not recorded. A last line that is incomplete, because the process
-    was killed, is removed.
+    The search runs in memory: unfinished trials are not recorded. An incomplete last line, left by a killed process,
+    is removed.
     """
     if path.exists() and not path.is_file():
         raise JournalError(f"the journal {path} is not a regular file: name another file")
@@ -101,7 +101,7 @@ def recorded_trials(journal: optuna.Study, path: Path | None, search: Mapping[st
 
 
 def identity_of(data: Interactions, folds: Sequence[Fold], estimator: Any, space: Space) -> dict[str, Any]:
-    """Describe what is searched."""
+    """Describe the search."""
     return {
         "data": _digest(data),
         "folds": [[_digest(fold.train), _digest(fold.test)] for fold in folds],

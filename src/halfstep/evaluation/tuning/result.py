@@ -169,7 +169,7 @@ class Tuning:
         return new_frame(columns, self.frame_kind if kind is None else kind)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything but the model, in types that JSON supports."""
+        """Return everything except the model, in types that JSON supports."""
         return {
             "estimator": self.estimator,
             "metric": self.metric,

@@ -25,7 +25,7 @@ class Trial:
     Attributes
     ----------
     number : int
-        From 0.
+        Numbered from 0.
     point : dict
         The point of the parameters in the space.
     parameters : dict

@@ -98,7 +98,7 @@ def tune(
     journal : path, optional
         A file that records finished trials, in Optuna's format (JournalStorage). If it exists, the search resumes,
         with the same result as an uninterrupted search. A larger `n_trials` extends a search, unless it is
-        "doubling". If anything else that the result depends on has changed, an error names it.
+        "doubling". If anything else that affects the result has changed, an error names it.
     progress : bool, optional
         Whether to show a progress bar. By default, it is shown in terminals and notebooks after two seconds.
 

@@ -121,7 +121,7 @@ class Fitter:
         P, Q = (each[:, : estimator._rank].astype(np.float64) for each in initial)
         for start, given in zip((P, Q), self._factors(source, fold), strict=True):
             start[:, : given.shape[1]] += given
-            if estimator.objective.nonnegative:  # unlike that of the other trial, perhaps
+            if estimator.objective.nonnegative:  # the other trial's may not be
                 np.maximum(start, 0.0, out=start)
         return P, Q
 

@@ -36,7 +36,7 @@ Exchange = Literal["all", "items"]
 
 @dataclass(frozen=True)
 class Table:
-    """What is known of a table of interactions in blocks.
+    """A description of a table of interactions in blocks.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class Table:
     n_buckets : int
         Users are divided by the remainder of the hash of their ids by this number.
     buckets : list of int
-        The remainder of each block of users; others have no users.
+        The remainder of each block of users; all other remainders have no users.
     """
 
     bounds: tuple[list[int], list[int]]
@@ -86,9 +86,9 @@ def build(
     folder : Folder
         With the parts from `write_part`, for `Engine.n_blocks` blocks.
     duplicates : {"error", "sum", "mean"}
-        How to handle repeated pairs of a user and an item, as in `Interactions.from_arrays`.
+        How to handle repeated interactions of a user with an item, as in `Interactions.from_arrays`.
     exchange : {"all", "items"}
-        Whose factors fits send to all workers. With "items", there are no blocks of items; see
+        Whose factors are sent to all workers during fits. With "items", there are no blocks of items; see
         `halfstep.cluster.staying_users`.
     """
     folder.remove(STATE)
@@ -172,7 +172,7 @@ class Merged(NamedTuple):
 
 
 class Built(NamedTuple):
-    """What a worker has built: the number of users, and whether the table has values and weights."""
+    """The result of a worker: the number of users, and whether the table has values and weights."""
 
     rows: int
     has_values: bool
@@ -271,7 +271,7 @@ def _rows_of(folder: Folder, number: int, bucket: int) -> _Rows:
 def _merged(
     cells: Orientation, numbers: dict[str, NDArray[np.float64]], task: _UserBlock, users: pa.Array
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], dict[str, NDArray[np.float64]]]:
-    """Merge repeated cells, which follow each other; return `indptr`, `indices` and the numbers of the rest."""
+    """Merge repeated cells, which are adjacent; return `indptr`, `indices` and the numbers of the rest."""
     rows = np.repeat(np.arange(len(users), dtype=np.int32), np.diff(cells.indptr))
     is_first = np.ones(len(rows), np.bool_)
     is_first[1:] = (rows[1:] != rows[:-1]) | (cells.indices[1:] != cells.indices[:-1])

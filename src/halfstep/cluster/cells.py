@@ -97,7 +97,7 @@ class Missing(NamedTuple):
     Attributes
     ----------
     s, m : ndarray
-        Of all rows and of all columns; a single element if all are equal.
+        The factors of the weights, for all rows and all columns; a single element if all are equal.
     total : float
         The sum over all columns.
     """

@@ -33,7 +33,7 @@ class Steps(Protocol):
     def run(self, step: Step) -> list[BlockTerms]:
         """Run a step for all blocks of a side; return their terms in the order of blocks.
 
-        If a block fails, its terms say so, and the version that the step should have kept is undefined.
+        If a block fails, its terms contain the failure, and the version that the step should have kept is undefined.
         """
         ...
 
@@ -51,7 +51,7 @@ class Steps(Protocol):
 
 
 class Engine(Protocol):
-    """What runs functions on the machines of a cluster.
+    """The interface for running functions on the machines of a cluster.
 
     Attributes
     ----------

@@ -22,7 +22,7 @@ from halfstep.solver.layout import Factors
 from halfstep.solver.session import Side
 
 Map = Callable[[Callable[[Any], Any], Sequence[Any]], list[Any]]
-BLOCKS_AT_HAND = 8  # of each process: preparing a block again takes about as long as a tenth of a half-step
+BLOCKS_AT_HAND = 8  # of each process: preparing a block again takes about a tenth of a half-step
 
 
 def version_of(side: Side, version: int, number: int) -> str:
@@ -38,7 +38,7 @@ class FileSteps:
     map : callable
         `Engine.map`.
     threads : int
-        Of a call.
+        The number of threads of a call.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class FileSteps:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Let workers forget the fit, as far as they can be reached."""
+        """Let the workers that can be reached discard the fit."""
         tasks = [_Fit(self._folder, self.fit)] * max(len(each) for each in self._partitions)
         with suppress(Exception):
             self._map(forget, tasks)
@@ -172,7 +172,7 @@ def _fixed(given: _Fixed) -> Factors:
     path = scratch / f"{stem}-{'-'.join(map(str, given.at.versions))}-{given.at.beta}.npy"
     with locked(scratch / f"{stem}.lock"):
         if not path.exists():
-            for old in scratch.glob(f"{stem}-*"):  # where it is mapped, its content stays
+            for old in scratch.glob(f"{stem}-*"):  # existing mappings keep its content
                 old.unlink(missing_ok=True)
             _assemble(given, path)
         mapped: Factors = np.asarray(np.load(path, mmap_mode="c", allow_pickle=False))

@@ -36,8 +36,8 @@ from halfstep.solver.session import Side
 def fit(als: ALS, engine: Engine, folder: Folder, table: Table) -> ClusterModel:
     """Fit a model to a table in blocks.
 
-    If an earlier call with the same parameters and folder was interrupted, and the engine's factors are in files, it
-    goes on after the last finished iteration.
+    If an earlier call with the same parameters and folder was interrupted, and the engine's factors are in files, the
+    fit continues after the last finished iteration.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ def check_is_supported(als: ALS) -> None:
 
 @dataclass(frozen=True)
 class _Ids:
-    """The ids of a side, which are read one at a time, for errors."""
+    """The ids of a side, which are read one at a time, for error messages."""
 
     folder: Folder
     side: Side
@@ -146,7 +146,7 @@ class _Ids:
 
 @dataclass(frozen=True)
 class _Prepared:
-    """What a fit needs besides the files of problems.
+    """The inputs of a fit besides the files of problems.
 
     Attributes
     ----------

@@ -26,7 +26,7 @@ from halfstep.models.storage.container import read_container, storable_array, wr
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder of files of arrays, which are replaced whole or not at all.
+    """A folder of files of arrays, which are replaced atomically.
 
     Parameters
     ----------
@@ -34,8 +34,8 @@ class Folder:
         A path that is valid on all machines, or a URL for fsspec, such as ``s3://bucket/folder``. Files at URLs are
         copied to the temporary folder of each machine when they are first read.
     stamp : str
-        Of these copies, which other objects for the same URL do not use, since files may have been replaced. Objects
-        that are sent to workers keep it.
+        Identifies these copies. Other objects for the same URL do not use them, since files may have been replaced;
+        objects that are sent to workers keep the stamp.
     """
 
     url: str
@@ -47,7 +47,7 @@ class Folder:
         return "://" in self.url
 
     def write(self, name: str, arrays: Mapping[str, NDArray[Any]], **metadata: Any) -> None:
-        """Write arrays, and what else can be converted to JSON, to a file.
+        """Write arrays, and metadata that can be converted to JSON, to a file.
 
         Raises
         ------
@@ -58,10 +58,10 @@ class Folder:
         self.write_file(name, lambda path: write_container(path, stored, {"content": json.dumps(metadata)}))
 
     def read(self, name: str) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-        """Map the arrays of a file into memory, and return what else it contains.
+        """Map the arrays of a file into memory, and return them with the metadata.
 
-        The arrays are writable like those in memory, since kernels are compiled for writable arrays; what is written
-        stays in memory, and the file is unchanged.
+        The arrays are writable like those in memory, since kernels are compiled for writable arrays; changes stay in
+        memory, and the file is unchanged.
 
         Raises
         ------
@@ -225,7 +225,7 @@ def _fsspec(url: str) -> tuple[Any, str]:
 def _upload(local: Path, url: str) -> None:
     fs, path = _fsspec(url)
     fs.makedirs(path.rpartition("/")[0], exist_ok=True)
-    fs.put_file(str(local), path)  # objects appear whole
+    fs.put_file(str(local), path)  # objects appear atomically
 
 
 def _download(url: str, local: Path) -> None:

@@ -18,7 +18,7 @@ _MIX = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)  # SplitMix6
 
 
 def distinct_ids(column: pa.ChunkedArray, name: str) -> tuple[pa.Array, NDArray[np.int32]]:
-    """Return the distinct ids of a column in the order of first appearance, and the number of each row's.
+    """Return the distinct ids of a column in the order of first appearance, and the number of each row's id.
 
     Ids are int64 or strings afterwards.
 

@@ -38,7 +38,7 @@ class ClusterModel:
     folder : Folder
     table : Table
     version : int
-        Of the users' factors.
+        The version of the users' factors.
     items : ALS
         A model of all items, without users: `ALS.fold_in`, `ALS.similar_items` and the fitted attributes of items.
     has_biases : bool

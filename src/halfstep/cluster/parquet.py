@@ -24,16 +24,16 @@ Fragments = list[Any]
 
 
 def row_groups(source: Any, columns: Sequence[str], n_parts: int) -> list[Fragments]:
-    """Divide parquet files into parts of about as many rows, by row groups.
+    """Divide parquet files, by row groups, into parts of about equally many rows.
 
     Parameters
     ----------
     source : path, or list of paths
         Files, folders, patterns such as ``plays/*.parquet``, or a URL such as ``s3://bucket/plays``.
     columns : sequence of str
-        That are needed.
+        The required columns.
     n_parts : int
-        At least, if there are enough row groups.
+        The minimum number of parts, if there are enough row groups.
     """
     groups: Fragments = []
     for path in source if isinstance(source, list | tuple) else [source]:
@@ -77,7 +77,7 @@ def _expanded(path: str) -> str | list[str]:
 
 
 class Recommend(NamedTuple):
-    """What a worker recommends.
+    """The recommendations that a worker computes.
 
     Attributes
     ----------

@@ -31,7 +31,7 @@ def write_part(folder: Folder, number: int, n_blocks: int, table: pa.Table) -> i
     number : int
         Numbers the parts.
     n_blocks : int
-        Of the users.
+        The number of blocks of users.
     table : pyarrow.Table
         With the columns ``user`` and ``item``, and optionally ``value`` and ``weight``.
 

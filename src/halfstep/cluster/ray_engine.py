@@ -24,9 +24,9 @@ from halfstep.solver.layout import Factors, aligned_zeros
 from halfstep.solver.session import Side
 from halfstep.solver.threads import OneBlasThread
 
-N_BLOCKS = 16  # independent of the number of nodes, so that it does not change the bits
+N_BLOCKS = 16  # independent of the number of nodes, so that results are bitwise identical for any number
 START_SECONDS = 120.0  # for an actor, including the import of this package from a slow disk
-REPLACEMENTS = 3  # of actors of a worker, in case it is the work that kills them
+REPLACEMENTS = 3  # of actors of a worker, in case the work itself kills them
 
 
 @dataclass
@@ -39,7 +39,7 @@ class RayEngine:
     Parameters
     ----------
     n_blocks : int, default=16
-        The number of blocks of a side, and the most workers. The bits of a fit depend on it.
+        The number of blocks of a side, and the maximum number of workers. It affects the rounding of results.
     workers : int, optional
         One for each node by default. Workers of the same node share its CPUs.
     threads : int, default=1
@@ -117,14 +117,14 @@ class RaySteps:
     """Actors that hold the blocks of a fit; see `halfstep.cluster.engine.Steps`.
 
     An actor that dies is replaced by one that reads the same files, and computes the same step again. If a node is
-    lost, Ray finds copies of its objects on other nodes, which have all factors that a step has read. If it is lost
-    between two steps, there may be none of the last factors, and the fit fails: copies of all factors before they
-    are needed would double the time to exchange them.
+    lost, Ray finds copies of its objects on other nodes, which have all factors that a step has read. If a node is
+    lost between two steps, there may be no copies of the latest factors, and the fit fails: copying all factors in
+    advance would double the time to exchange them.
 
     Parameters
     ----------
     places : sequence of Place
-        Of the workers.
+        The CPUs of the workers.
     """
 
     is_durable = False
@@ -206,7 +206,7 @@ class RaySteps:
         self._factors.pop((side, version), None)
 
     def _called(self, side: Side, submit: Callable[[int], tuple[Any, ...]]) -> list[tuple[Any, ...] | None]:
-        """Call all workers, again if they die; return references to their results, and None without blocks."""
+        """Call all workers, and again if they die; return references to their results, and None without blocks."""
         results = [submit(worker) if len(numbers) else None for worker, numbers in enumerate(self._blocks[side])]
         for worker, result in enumerate(results):
             while result is not None:
@@ -237,7 +237,7 @@ class RaySteps:
 
 
 class Worker:
-    """What an actor holds and computes.
+    """The state and the computations of an actor.
 
     Parameters
     ----------

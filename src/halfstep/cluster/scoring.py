@@ -104,7 +104,7 @@ class BlockScorer:
         return positions
 
     def located(self, ids: pa.Array) -> Iterator[tuple[int, NDArray[np.intp], NDArray[np.intp]]]:
-        """Yield the blocks of users that are known: the number, the places in `ids`, and the rows of the block."""
+        """Yield the blocks of users that are known: the number, the positions in `ids`, and the rows of the block."""
         places = np.flatnonzero(ids.is_valid().to_numpy(zero_copy_only=False))
         ids = ids.drop_null()
         blocks = self._block_of_bucket[blocks_of(ids, len(self._block_of_bucket))]

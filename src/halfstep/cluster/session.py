@@ -20,7 +20,7 @@ from halfstep.solvers import Solver
 
 
 class State(NamedTuple):
-    """The versions of accepted factors, from which a fit that was killed goes on.
+    """The versions of accepted factors, from which a fit that was killed continues.
 
     Attributes
     ----------
@@ -40,8 +40,8 @@ class State(NamedTuple):
 class ClusterSession:
     """A session with factors on the workers; see `halfstep.solver.session.Session`.
 
-    Factors have versions, which are never overwritten: a worker that takes the place of a failed one computes the
-    same. Versions that are neither current, nor accepted, nor needed for extrapolation are dropped.
+    Factors have versions, which are never overwritten: a worker that replaces a failed one has the same results.
+    Versions that are neither current, nor accepted, nor needed for extrapolation are dropped.
 
     Parameters
     ----------
@@ -50,9 +50,9 @@ class ClusterSession:
     folder : Folder
         With the files of all blocks.
     unknowns : int
-        Of each row.
+        The number of unknowns of each row.
     dtype : dtype
-        Of the factors.
+        The data type of the factors.
     """
 
     _side_of_cells = Side.ITEMS
@@ -172,7 +172,7 @@ class ClusterSession:
 
     @property
     def state(self) -> State | None:
-        """The accepted factors, from which another session can go on; None if they do not outlive the workers."""
+        """The accepted factors, from which another session can continue; None if they do not outlive the workers."""
         if not self._steps.is_durable:
             return None
         users, items = self._accepted
@@ -186,7 +186,7 @@ class ClusterSession:
         self._drop_unused()
 
     def going_on_from(self, state: State) -> Self:
-        """Return this session, which will go on from a state of an earlier one with the same working folder."""
+        """Return this session, which will continue from a state of an earlier one with the same working folder."""
         self._accepted = [FactorsAt(state.users), FactorsAt(state.items)]
         self._current = list(self._accepted)
         self._before[Side.ITEMS] = None if state.items_before is None else FactorsAt(state.items_before)
@@ -247,7 +247,7 @@ class ClusterSession:
 
 
 def _sum(grams: Iterable[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Add Gramians in the order of blocks, so that the bits do not depend on the workers."""
+    """Add Gramians in the order of blocks, so that rounding does not depend on the workers."""
     first, *others = grams
     total = first.copy()
     for gram in others:

@@ -1,4 +1,4 @@
-"""What the objective and its regularization need to know of all cells, summed over blocks of users."""
+"""Statistics of all cells that the objective and its regularization depend on, summed over blocks of users."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ class Statistics:
         return found
 
     def counted(self, counts: Counted, missing: tuple[Floats, Floats] | None) -> tuple[Floats, Floats]:
-        """Return c of each user and item, as `Regularization.counts` says."""
+        """Return c of each user and item, as defined by `Regularization.counts`."""
         if counts == "positive":
             users = np.concatenate(self.map(count_cells, Side.USERS, counts))
             items = np.sum(self.map(count_positive), axis=0)

@@ -1,8 +1,8 @@
 """Sessions in which factors of users are not sent to other workers.
 
 The half-step of the items takes steps of conjugate gradients for all items at once. Each step needs A_i p_i of all
-items i, to which each block of users adds its part (`halfstep.solver.kernels.products`). Only arrays of the size of
-the items' factors are exchanged: the directions p, and the sums. The blocks of items are not needed.
+items i, to which each block of users contributes (`halfstep.solver.kernels.products`). Only arrays of the size of the
+items' factors are exchanged: the directions p, and the sums. The blocks of items are not needed.
 
 The iterations are those of ``halfstep/solver/kernels/cg.py``, with the same preconditioner M = s_i G + λ_i, except
 that items with few observed cells are not solved exactly. Sums are in float64 within a block, and over blocks.
@@ -123,7 +123,7 @@ class _Systems:
     Parameters
     ----------
     problem : HalfProblem
-        Of the items, without cells.
+        The problem of the items, without cells.
     gram : ndarray of shape (rank, rank), or None
         G of the users.
     products : callable
@@ -187,7 +187,7 @@ class _Systems:
 
 
 def check_solver(solver: Solver) -> None:
-    """Check that users can stay where they are."""
+    """Check that the solver does not require the factors of users."""
     if not isinstance(solver, ConjugateGradient):
         raise ParameterError(
             f"solver={solver!r}: exchange='items' needs conjugate gradients, so set solver='cg', or exchange='all'"

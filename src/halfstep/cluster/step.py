@@ -24,7 +24,7 @@ LONG = 8  # rows with an 8th of the cells of a block are divided between threads
 
 
 class FactorsAt(NamedTuple):
-    """Which factors F of a side: a version of them, or F + β (F − F') with an earlier version F'.
+    """A reference to the factors F of a side: a version of them, or F + β (F − F') with an earlier version F'.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ class FactorsAt(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What workers compute for each block of a side.
+    """The computation of workers for each block of a side.
 
     Attributes
     ----------
@@ -67,7 +67,7 @@ class Step(NamedTuple):
     is_loss : bool
         Whether to return the terms of the cells.
     out : int or None
-        The version as which to keep the rows; None if they are unchanged.
+        The version under which to keep the rows; None if they are unchanged.
     ahead : tuple of (int, float), or None
         A version F' and β, to also return the Gramian of F + β (F − F') for the new rows F.
     """
@@ -88,7 +88,7 @@ class Step(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """A `NumericalError`; errors of workers lose their attributes on the way to the driver."""
+    """A `NumericalError`; errors lose their attributes when they are sent from workers to the driver."""
 
     message: str
     row: int | None
@@ -127,7 +127,7 @@ class BlockSolver:
     Parameters
     ----------
     problem : HalfProblem
-        Of these rows, without `HalfProblem.gram`.
+        The problem of these rows, without `HalfProblem.gram`.
     gram_weights : ndarray of shape (n_rows,) or (0,)
         The weights of missing cells in the Gramian of these rows.
     first : int

@@ -69,7 +69,7 @@ def backend_of(name: BackendName, threads: int | None) -> Backend:
 def half_step_on(
     name: BackendName, problem: HalfProblem, Y: Factors, X: Factors, *, threads: int | None, prior: Prior | None
 ) -> None:
-    """Solve every row of X exactly while Y is held fixed; with a prior or nonnegative, on the CPU in any case.
+    """Solve every row of X exactly while Y is held fixed; always on the CPU if there is a prior or X is nonnegative.
 
     Raises
     ------

@@ -100,7 +100,7 @@ class CPU:
 
     @contextmanager
     def same_fixed_factors(self) -> Iterator[None]:
-        """Derive what half-steps need from the fixed factors once, for several half-steps with the same ones."""
+        """Let several half-steps with the same fixed factors share what is derived from them."""
         self._derived = {}
         try:
             yield
@@ -240,7 +240,7 @@ class CPU:
         return Loss(plan, in_float64, self._losses(X, 2), self._sums_of_squares(X), prior)
 
     def _once(self, name: str, given: NDArray[Any], derive: Callable[[], T]) -> T:
-        """Derive something from the fixed factors and another array, unless the last half-step did with the same."""
+        """Derive something from the fixed factors and another array, or reuse it if both are the same as before."""
         if self._derived is None:
             return derive()
         if name not in self._derived or not np.array_equal(self._derived[name][0], given):

@@ -21,7 +21,7 @@ from halfstep.solver.threads import Run
 
 
 class Loss:
-    """The data terms of the objective, computed row by row in float64, whatever the precision of the systems.
+    """The data terms of the objective, computed row by row in float64, regardless of the precision of the systems.
 
     Parameters
     ----------

@@ -111,7 +111,7 @@ def not_definite(problem: HalfProblem, diagonal: Floats, row: int | None = None)
     """Return the error for a system with this diagonal that cannot be solved in float64.
 
     It suggests a sufficient λ: λ_u ≥ λ for rows with observations. A lower rank may suffice as well, unless the
-    diagonal is 0, such as if all observed cells have a weight of 0.
+    diagonal is 0, for example because all observed cells have a weight of 0.
     """
     what = "the system of {row}" if row is not None else "the common system of all rows"
     reg = float(problem.regularization[row or 0])

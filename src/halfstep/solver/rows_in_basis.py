@@ -27,18 +27,18 @@ class RowsInBasis:
     ----------
     plan : HalfStepPlan
     prior : Prior or None
-        Which has only means.
+        With means only.
     base, fixed : Base, Fixed
         In these variables; G is diagonal, or empty.
     basis : Basis or None
         None if missing cells have no weight; the common part of all systems is then diagonal already.
     solver : Solver
     is_exact : ndarray of bool
-        Which rows are solved exactly, also by approximate solvers.
+        Whether each row is solved exactly; with approximate solvers, only some are.
     losses : ndarray of shape (n_rows, 1 or 2)
         In which kernels report rows that they could not solve and, if it has two columns, losses.
     loss : Loss or None
-        If it is to be computed.
+        None if it is not computed.
     """
 
     plan: HalfStepPlan

@@ -62,7 +62,7 @@ class HalfStepPlan:
 
     @classmethod
     def of(cls, problem: HalfProblem, pieces: int = CHUNKS) -> Self:
-        """Divide the work of a half-step; rows with more than one of so many pieces of the cells are long."""
+        """Divide the work of a half-step; rows with more than 1 / `pieces` of all observed cells are long."""
         counts = np.diff(problem.indptr)
         k = problem.unknowns
         # In multiply-adds; the constants are the measured time of reading a cell and of preparing a row.

@@ -32,7 +32,7 @@ class Terms(NamedTuple):
     missing : float
         Σ_missing s m (p·q)².
     regularization : float
-        Σ λ_u (‖p_u‖² + ρ b_u²) + Σ λ_i (‖q_i‖² + ρ b_i²), or the same of the differences from the means that side
+        Σ λ_u (‖p_u‖² + ρ b_u²) + Σ λ_i (‖q_i‖² + ρ b_i²), or the same for the differences from the means that side
         information predicts.
     features : float
         λ_β ‖β‖²_D of the coefficients of side information.

@@ -44,9 +44,9 @@ def solve_subset(
     threads : int, optional
         All cores by default, and one if there is little work.
     backend : {"cpu", "cuda"}
-        The CPU is used in any case if there is little work, a prior, or the problem is nonnegative.
+        The CPU is always used if there is little work or a prior, or if the problem is nonnegative.
     prior : Prior, optional
-        Of these rows.
+        The prior of these rows.
 
     Returns
     -------

@@ -101,7 +101,7 @@ class Team:
         self.close()
 
     def run(self, tasks: Sequence[Task]) -> None:
-        """Run all tasks. After an error or Ctrl-C, no further tasks are started, and it is raised here."""
+        """Run all tasks. After an error or Ctrl-C, no further tasks are started, and the error is raised here."""
         waiting = deque(tasks)
         alive = sum(helper.is_alive() for helper in self._helpers)  # none in the child of a fork
         helpers = min(alive, len(tasks) - 1)
@@ -171,8 +171,9 @@ def threads_to_use(threads: int | None) -> int:
 class OneBlasThread:
     """Limit BLAS to one thread while at least one block is active; the last block restores the limits.
 
-    Since version 3.8, threadpoolctl ignores limits that are set by another Python thread than the first. Blocks may
-    be in any thread and end in any order, so control is released before and after each change, under a lock.
+    Since version 3.8, threadpoolctl ignores limits unless they are set by the Python thread that set the first ones.
+    Blocks may be in any thread and end in any order, so control is released before and after each change, under a
+    lock.
 
     To be used inside `working`, so that it is not interrupted by Ctrl-C or a fork.
     """
@@ -180,7 +181,7 @@ class OneBlasThread:
     _lock: ClassVar[threading.Lock] = threading.Lock()
     _users: ClassVar[Counter[int]] = Counter()  # number of blocks that each thread is in
     _limiter: ClassVar[Any] = None
-    _found: ClassVar[tuple[int, Any] | None] = None  # the number of modules when libraries were searched, and these
+    _found: ClassVar[tuple[int, Any] | None] = None  # number of modules at the search for libraries, and these
 
     @classmethod
     def enter(cls) -> None:

@@ -31,8 +31,8 @@ Ranked = tuple[NDArray[np.int64], NDArray[np.float64]]
 ROWS_PER_BLOCK = 256  # enough for the full speed of a matrix product
 FEW_ROWS = 32  # up to which columns times rows is faster than rows times columns, although the product is transposed
 COLUMNS_AT_ONCE = 1024  # so that a tile of scores fits the cache
-SORTED_FROM_ROWS, SORTED_FROM_TILES = 256, 3  # from which it pays to sort the columns
-FEWER_ROWS = 0.75  # finished rows are left out of products if at most this share of rows is not finished
+SORTED_FROM_ROWS, SORTED_FROM_TILES = 256, 3  # from which sorting the columns saves time
+FEWER_ROWS = 0.75  # finished rows are omitted from products if at most this share of rows is unfinished
 CANDIDATES_PER_ENTRY, LEAST_CANDIDATES = 4, 512  # of a list of n entries
 LISTS_AT_ONCE = 1024
 MAX_MEMORY = 1 << 28  # bytes for blocks of scores of all threads; one row at a time is always possible
@@ -144,7 +144,7 @@ def _empty_lists(rows: int, n: int) -> Ranked:
 
 
 def checked(P: Floats, Q: Floats, c: NDArray[np.float64], lists: IndexLists) -> IndexLists:
-    """Check that kernels read nothing out of bounds, and return the lists without repeated columns."""
+    """Check that kernels read only within bounds, and return the lists without repeated columns."""
     if P.shape[1] != Q.shape[1] or c.shape != (len(Q),):
         raise DataError(
             f"factors of shapes {P.shape} and {Q.shape}, and {len(c):,} column scores: give factors of the same rank "

@@ -1,7 +1,7 @@
-"""Fits and recommendations on Spark, by dataframes of a classic session or of Spark Connect.
+"""Fits and recommendations on Spark, with dataframes of a classic session or of Spark Connect.
 
-`ALS` and `ALSModel` have the interface of ``pyspark.ml.recommendation``: a program that imports them from here
-instead needs no other change. `fit` takes any `halfstep.ALS`.
+`ALS` and `ALSModel` have the interface of ``pyspark.ml.recommendation``: a program that imports them from this module
+instead needs no other changes. `fit` takes any `halfstep.ALS`.
 
 All machines exchange data through files in a folder that they share.
 """

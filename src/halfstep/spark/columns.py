@@ -58,7 +58,7 @@ def interactions(df: DataFrame, names: ColumnNames) -> tuple[DataFrame, pa.Schem
 
 
 def ids(df: DataFrame, name: str, role: str, kind: str) -> Column:
-    """Return a column of ids for a model whose ids are of this type; ids that are not integral are missing.
+    """Return a column of ids for a model whose ids are of this type; ids that are not integral become missing.
 
     Raises
     ------
@@ -88,7 +88,7 @@ def _kind_of_ids(kind: DataType, role: str, name: str) -> str:
     if isinstance(kind, IntegralType):
         return "bigint"
     if isinstance(kind, FractionalType | DecimalType):
-        return "double"  # with integers, of which workers make sure
+        return "double"  # workers check that these are integers
     raise DataError(
         f"the column {name!r} of {role} ids is of type {kind.simpleString()}: convert it to integers or strings"
     )

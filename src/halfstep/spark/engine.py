@@ -1,4 +1,4 @@
-"""Functions on the workers of Spark, by the interface of DataFrames only, so that Spark Connect works."""
+"""Functions on the workers of Spark, through the interface of DataFrames only, so that Spark Connect works."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class SparkEngine:
     spark : SparkSession
         A classic session, or one of Spark Connect.
     n_blocks : int, optional
-        Of each side. By default, the number of tasks that Spark runs at the same time.
+        The number of blocks of each side. By default, the number of tasks that Spark runs at the same time.
     """
 
     def __init__(self, spark: SparkSession, n_blocks: int | None = None) -> None:

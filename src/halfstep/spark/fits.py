@@ -44,7 +44,7 @@ def fit(
         The parameters, which are those of a fit on one machine; it is not fitted. `init`, `callbacks` and side
         information are not supported.
     df : DataFrame
-        Of a classic session or of Spark Connect.
+        A dataframe of a classic session or of Spark Connect.
     folder : str
         A new folder for the files of the fit and of the model: a path that is valid on all machines, or a URL for
         fsspec, such as ``s3://bucket/folder``.
@@ -53,10 +53,10 @@ def fit(
     value, weight : str, optional
         The columns of values and of weights; by default, all are 1.
     duplicates : {"error", "sum", "mean"}
-        How to handle repeated pairs of a user and an item, as in `Interactions.from_arrays`.
+        How to handle repeated interactions of a user with an item, as in `Interactions.from_arrays`.
     exchange : {"all", "items"}
-        Whose factors are sent to all workers. With "items", those of users stay where they are, and items are solved
-        by conjugate gradients, for tables of very many users.
+        Whose factors are sent to all workers. With "items", those of users stay on their workers, and items are
+        solved by conjugate gradients, for tables of very many users.
     resume : bool
         Whether to continue the interrupted fit in this folder, whose table is not read again.
     n_blocks : int, optional
@@ -71,8 +71,8 @@ def fit(
     ParameterError
         If a parameter is invalid or not supported.
     DataError
-        If ids are neither integers nor strings, or missing; if values are not finite, weights are negative, or pairs
-        are repeated; or if there is a model in the folder already.
+        If ids are neither integers nor strings, or missing; if values are not finite, weights are negative, or
+        interactions are repeated; or if the folder already has a model.
     NumericalError
         If a system is not positive definite; the message names the user or item.
     """

@@ -40,9 +40,10 @@ FOLDERS = "spark.halfstep.folder", "spark.checkpoint.dir"  # in the configuratio
 class ALS(FitParameters, Estimator, DefaultParamsWritable, DefaultParamsReadable):  # type: ignore[misc]
     """``pyspark.ml.recommendation.ALS``: same names, defaults and objective; see `halfstep.presets.spark`.
 
-    Unlike there, ids may also be strings, or integers of 64 bits. Repeated pairs of a user and an item are merged:
-    the mean of explicit ratings, the sum of implicit ones. `numUserBlocks`, `numItemBlocks`, `checkpointInterval`,
-    storage levels and `blockSize` have no effect. `halfstep.spark.fit` has all other objectives of halfstep.
+    Unlike in MLlib, ids may also be strings or 64-bit integers. Repeated interactions of a user with an item are
+    merged, by their mean for explicit ratings and by their sum for implicit feedback. `numUserBlocks`,
+    `numItemBlocks`, `checkpointInterval`, storage levels and `blockSize` have no effect. `halfstep.spark.fit` has all
+    other objectives of halfstep.
 
     Parameters
     ----------
@@ -143,7 +144,8 @@ class ALSModel(ModelParameters, Model, MLWritable, MLReadable):  # type: ignore[
     Attributes
     ----------
     model : SparkModel
-        The model with what MLlib lacks: recommendations without seen items, new users, `SparkModel.to_local`.
+        The model, with methods that MLlib lacks: recommendations without seen items, new users,
+        `SparkModel.to_local`.
     """
 
     def __init__(self, model: SparkModel) -> None:
@@ -212,7 +214,7 @@ class ALSModel(ModelParameters, Model, MLWritable, MLReadable):  # type: ignore[
 
 
 class ALSModelWriter(MLWriter):  # type: ignore[misc]
-    """Saves parameters by Spark, and the files of the model beside them."""
+    """Saves parameters with Spark, and the files of the model next to them."""
 
     def __init__(self, model: ALSModel) -> None:
         super().__init__()
@@ -251,7 +253,7 @@ def as_url(path: str) -> str:
 
 
 def default_folder(spark: SparkSession) -> str:
-    """Return the folder for models, where none is given."""
+    """Return the folder for models if none is given."""
     for name in FOLDERS:
         if found := spark.conf.get(name, None):
             return as_url(found)

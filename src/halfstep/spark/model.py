@@ -104,8 +104,8 @@ class SparkModel:
         prediction : str
             The name of the new column.
         unknown : {"baseline", "nan"}
-            How pairs with an id that the model was not fitted on are scored: as by `ALS.predict`, or by NaN, as
-            pairs with a missing id are.
+            How pairs with an id that the model was not fitted on are scored: as in `ALS.predict`, or as NaN, like
+            pairs with a missing id.
 
         Raises
         ------
@@ -144,7 +144,7 @@ class SparkModel:
         ----------
         n : int
         users : DataFrame, optional
-            With a column of users, of which unknown ones are left out. By default, all users of the model.
+            With a column of users; unknown ones are omitted. By default, all users of the model.
         exclude_seen : bool
             Whether to exclude the items of the user in the training data.
         user, item, score, recommendations : str, optional
@@ -180,7 +180,7 @@ class SparkModel:
         ----------
         n : int
         items : DataFrame, optional
-            With a column of items, of which unknown ones are left out. By default, all items of the model.
+            With a column of items; unknown ones are omitted. By default, all items of the model.
         user, item, score, recommendations : str, optional
             Names of columns.
 
@@ -222,7 +222,7 @@ class SparkModel:
         Returns
         -------
         DataFrame
-            As by `user_factors`.
+            As for `user_factors`.
         """
         table, kind = self._histories(df, columns or self.columns)
         return self._rows(table, self._fields_of_factors(id, kind), tasks.fold_in)

@@ -56,7 +56,7 @@ class Opened(NamedTuple):
     url, stamp : str
         See `scorer_of`.
     schema : pyarrow.Schema
-        Of the rows to yield.
+        The schema of the rows to yield.
     threads : int
     """
 
@@ -84,7 +84,7 @@ def user_factors(opened: Opened, batches: Batches) -> Iterator[pa.RecordBatch]:
 
 
 def item_factors(opened: Opened, n_parts: int, batches: Batches) -> Iterator[pa.RecordBatch]:
-    """Yield the same of the items of some of `n_parts` parts."""
+    """Yield the same for the items of some of `n_parts` parts."""
     scorer = opened.scorer
     bounds = np.linspace(0, len(scorer.item_ids), n_parts + 1).astype(int)
     for number in _numbers(batches):

@@ -19,7 +19,7 @@ Function = Callable[[Batches], Iterator[pa.RecordBatch]]
 def on_batches(function: Callable[..., Iterator[pa.RecordBatch]], *arguments: Any) -> Function:
     """Return a function for ``mapInArrow``, which calls an importable one with these arguments and the batches.
 
-    Arguments may have functions of the user's program, such as weights, which are sent by value.
+    Arguments may contain functions of the user's program, such as weights, which are sent by value.
     """
     from pyspark import cloudpickle
 
@@ -54,7 +54,7 @@ def call(function: Callable[[Any], Any], arguments: Sequence[Any], batches: Batc
 def result(number: int, compute: Callable[[], Any]) -> pa.RecordBatch:
     """Return what a function returns, or the error that it raises, as a row for the driver.
 
-    Errors of halfstep have the same type and message on the driver; after others, Spark runs the task again.
+    Errors of halfstep have the same type and message on the driver; after other errors, Spark runs the task again.
     """
     try:
         value = compute()

@@ -257,7 +257,7 @@ class Timestamps:
             read.column.add(start, [chunk])
 
     def bad(self, rows: int) -> NDArray[np.bool_] | None:
-        """Return a mask of what the best format cannot read, and drop formats that read less."""
+        """Return a mask of the rows that the best format cannot read, and drop formats that read fewer rows."""
         masks = [read.column.bad(rows) for read in self._reads]
         counts = [0 if mask is None else int(mask.sum()) for mask in masks]
         best = min(counts)

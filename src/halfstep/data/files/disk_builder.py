@@ -1,7 +1,7 @@
 """Interactions from files of any size, in a folder on disk.
 
 The columns are read into temporary arrays on the same disk, and sorted in parts; see `halfstep.data.on_disk`. A
-folder is built beside its final place, under a lock, and renamed at the end.
+folder is built next to its final location, under a lock, and renamed at the end.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def built(folder: Path, request: Request) -> tuple[Interactions, int]:
     Raises
     ------
     DataError
-        If the folder has interactions of other inputs, or something else.
+        If the folder has interactions of other inputs, or other content.
     ParameterError
         If an input is not a regular file.
     OSError
@@ -124,7 +124,7 @@ def _difference(stored: Any, inputs: Mapping[str, Any]) -> str:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[Path]:
-    """Create the temporary folder beside a folder, and lock it; waits for another process that builds it."""
+    """Create the temporary folder next to a folder, and lock it; wait for another process that is building it."""
     if not folder.parent.is_dir():
         raise FileNotFoundError(f"on_disk={str(folder)!r}: there is no folder {str(folder.parent)!r}")
     temporary = folder.with_name(f".{folder.name}.building")
@@ -153,7 +153,7 @@ def _locked(folder: Path) -> Iterator[Path]:
 
 
 def _clear(folder: Path) -> None:
-    """Remove what a killed process left."""
+    """Remove the files that a killed process left."""
     for path in folder.iterdir():
         if path.is_dir():
             shutil.rmtree(path)

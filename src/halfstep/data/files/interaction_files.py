@@ -50,15 +50,15 @@ def read_interactions(
 ) -> Interactions:
     r"""Read interactions from files of delimited text, JSON or parquet.
 
-    Every line of a text file is read, named in an error, or counted as skipped: it is an error if the parser returns
-    another number of rows than lines were counted independently.
+    Every line of a text file is read, named in an error, or counted as skipped: it is an error if the number of rows
+    that the parser returns differs from an independent count of the lines.
 
     Parameters
     ----------
     path : str, path or sequence of them
         A file of delimited text, JSON (an object per line, or an array of objects) or parquet, optionally compressed
-        (gzip, bzip2, xz, zstd, or a zip archive of one file); the format is detected from the content. Also a
-        pattern such as ``"plays-*.csv"``, a list of paths, ``"-"`` for standard input, or a folder, whose files are
+        (gzip, bzip2, xz, zstd, or a zip archive of one file); the format is detected from the content. Alternatively,
+        a pattern such as ``"plays-*.csv"``, a list of paths, ``"-"`` for standard input, or a folder, whose files are
         parts of one table, with columns in the names of subfolders (``country=DE/part-0.parquet``).
     user, item : str or int
         The columns of ids, by name or position (from 0).
@@ -98,10 +98,10 @@ def read_interactions(
         How to handle lines that are not records, or whose id, value, timestamp or weight is invalid: raise an error
         that names the line, or skip them and issue a warning with their number.
     on_disk : path of a folder, optional
-        Read into memory-mapped arrays in this folder, for interactions that do not fit into memory. The folder must
-        be new or empty, or have the interactions of the same files (with the same sizes and times of modification)
-        and parameters, which are then used without reading the files again. It is complete or not there at all: what
-        a killed process leaves beside it is removed by the next call. By default, interactions are in memory.
+        Read into memory-mapped arrays in this folder, for interactions that do not fit in memory. The folder must be
+        new or empty, or have the interactions of the same files (with the same sizes and times of modification) and
+        parameters, which are then used without reading the files again. It is created atomically; files that a killed
+        process leaves next to it are removed by the next call. By default, interactions are in memory.
 
     Returns
     -------

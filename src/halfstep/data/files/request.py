@@ -1,4 +1,4 @@
-"""What `read_interactions` reads, in memory or into a folder."""
+"""The request of `read_interactions`, in memory or into a folder."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Request:
         return columns
 
     def described(self) -> dict[str, Any]:
-        """Return the parameters in types that JSON can hold."""
+        """Return the parameters in types that JSON supports."""
         described = {role: None if column is None else str(column) for role, column in self.asked.items()}
         described |= {"item_titles": str(self.titles) if isinstance(self.titles, int | str) else None}
         described |= {"duplicates": self.duplicates}
@@ -93,7 +93,7 @@ class Request:
 def repeated_error(
     reader: TableReader, repeat: Repeat, users: Vocabulary, items: Vocabulary, columns: Mapping[str, Any]
 ) -> DataError:
-    """Return the error for a repeated pair of a user and an item."""
+    """Return the error for a repeated interaction of a user with an item."""
     user, item = users[columns["user_positions"][repeat.row]], items[columns["item_positions"][repeat.row]]
     return DataError(
         f"{reader.where(repeat.row)}: the pair of user and item {(user, item)!r} is already in "

@@ -250,7 +250,7 @@ def _member(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
         raise DataError(f"{name}: {names} is encrypted: unpack the archive")
     try:
         return archive.open(members[0])
-    except NotImplementedError as error:  # of the compression
+    except NotImplementedError as error:  # the compression is not supported
         raise DataError(f"{name}: this zip file cannot be read ({error}): unpack it, and give the file") from None
 
 

@@ -1,7 +1,7 @@
 """The base class of tables in all file formats.
 
-If DuckDB cannot read a file, its error is replaced by one that names the line. It is also an error if DuckDB returns
-another number of rows than was counted independently, so that no row is lost unnoticed.
+If DuckDB cannot read a file, its error is replaced by one that names the line. It is also an error if the number of
+rows that DuckDB returns differs from an independent count, so that no row is lost unnoticed.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class Table(ABC):
 
     @abstractmethod
     def fault(self, error: Exception | None) -> DataError:
-        """Return the error for a file that DuckDB cannot read, or reads with another number of rows."""
+        """Return the error for a file that DuckDB cannot read, or reads with a different number of rows."""
 
     def with_numbers(self, positions: Collection[int]) -> Table | None:
         """Return the table with some columns read as numbers, which is faster but fails for other fields."""

@@ -175,7 +175,7 @@ def _separator_of(
     if options.header:
         with_all = [each for each in best if all(name in names[each] for name in needed if isinstance(name, str))]
         best = with_all or best
-    if "::" in best:  # the most specific, although with fewer fields than a colon
+    if "::" in best:  # the most specific one, although a colon gives more fields
         return "::"
     if len(best) == 1:
         return best[0]

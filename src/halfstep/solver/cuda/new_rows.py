@@ -1,4 +1,4 @@
-"""Exact solutions of rows that are not those of a session."""
+"""Exact solutions of rows that do not belong to a session."""
 
 from __future__ import annotations
 

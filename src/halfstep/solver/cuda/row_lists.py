@@ -55,7 +55,7 @@ class RowLists(NamedTuple):
 
     @classmethod
     def of(cls, indptr: NDArray[np.int64], rows: Ints, longest: int) -> RowLists:
-        """List some rows of a half-problem, of which those with more than so many observed cells are divided."""
+        """List some rows of a half-problem; those with more than `longest` observed cells are divided."""
         counts = indptr[rows + 1] - indptr[rows]
         order = np.argsort(-counts, kind="stable")
         rows, counts = rows[order], counts[order]
@@ -79,7 +79,7 @@ def part_length(problem: HalfProblem) -> int:
 
 
 def divide(indptr: NDArray[np.int64], longest: int, rows: Ints | None = None) -> Parts:
-    """Divide rows, or some of them, into parts with at most so many observed cells; empty rows have none."""
+    """Divide rows, or some of them, into parts with at most `longest` observed cells; empty rows have none."""
     rows = np.arange(len(indptr) - 1) if rows is None else rows
     part_counts = -(-(indptr[rows + 1] - indptr[rows]) // longest)
     first = np.repeat(np.cumsum(part_counts) - part_counts, part_counts)
@@ -94,7 +94,7 @@ def whole(indptr: NDArray[np.int64], rows: Ints) -> Parts:
 
 
 def is_dual(problem: HalfProblem, largest: int) -> NDArray[np.bool_]:
-    """Return a mask of the rows that are solved in the dual, with at most so many observed cells.
+    """Return a mask of the rows that are solved in the dual, which have at most `largest` observed cells.
 
     The dual is divided by the roots of the weights w − s m, and by λ if missing cells have no weight.
     """
@@ -112,7 +112,7 @@ def is_dual(problem: HalfProblem, largest: int) -> NDArray[np.bool_]:
 
 
 def _has_large_weights(problem: HalfProblem, rows: Ints) -> NDArray[np.bool_]:
-    """Return a mask of the rows; those of the given ones are marked in which all w − s m are large enough."""
+    """Return a mask of all rows, which marks those of the given rows whose w − s m are all large enough."""
     counts, large = np.diff(problem.indptr), np.zeros(len(problem.regularization), bool)
     if len(rows) > 0:
         first = np.concatenate([[0], np.cumsum(counts[rows])])[:-1]
@@ -124,7 +124,7 @@ def _has_large_weights(problem: HalfProblem, rows: Ints) -> NDArray[np.bool_]:
 
 
 def ranges_of_rows(indptr: NDArray[np.int64], n_cells: int) -> list[tuple[int, int]]:
-    """Divide rows into ranges with at most so many observed cells, or one row."""
+    """Divide rows into ranges of a single row, or with at most `n_cells` observed cells."""
     ranges, first, n_rows = [], 0, len(indptr) - 1
     while first < n_rows:
         last = int(np.searchsorted(indptr, indptr[first] + n_cells, side="right")) - 1

@@ -43,7 +43,7 @@ class DeviceRows:
     Parameters
     ----------
     problem : HalfProblem
-        Of these rows, on the host.
+        The problem of these rows, on the host.
     is_dual : ndarray of bool
         The rows that are solved in the dual.
     longest : int
@@ -81,7 +81,7 @@ class DeviceRows:
         self.empty = device.asarray(np.flatnonzero(self._counts == 0))
 
     def listed(self, rows: NDArray[np.integer]) -> ExactRows:
-        """Return the lists of the launches that solve some of the rows, which often are those of the last call."""
+        """Return the lists of the launches that solve some of the rows, which are often those of the last call."""
         if not np.array_equal(rows, self._some.rows):
             self._some = self._listed(rows)
         return self._some
@@ -130,7 +130,7 @@ def on_device(device: Device, lists: Any) -> Any:
 
 
 def stepped(array: Any) -> tuple[Any, np.int32]:
-    """Return an array and its stride, 0 if one element is that of all cells or columns."""
+    """Return an array and its stride, 0 if one element is shared by all cells or columns."""
     return array, np.int32(len(array) > 1)
 
 

@@ -23,8 +23,8 @@ SHARE = 4  # of the free memory that a tile may take
 def best_columns(device: Device, P: Floats, Q: Floats, c: NDArray[np.float64], n: int, *, skip: IndexLists) -> Ranked:
     """Rank all columns for each row by P Qᵀ + c, as `halfstep.solver.top_n.best_columns` does.
 
-    Scores may differ from those of the CPU in the last bit, because the order of float64 sums is another one. Rows
-    with very many nearly equal scores, and lists of more than `LONGEST` columns, are ranked on the CPU.
+    Scores may differ from those of the CPU in the last bit, because the order of float64 sums differs. Rows with very
+    many nearly equal scores, and lists of more than `LONGEST` columns, are ranked on the CPU.
     """
     skip = checked(P, Q, c, skip)
     if not 0 < n <= LONGEST or len(P) == 0 or Q.shape[1] == 0:

@@ -277,8 +277,15 @@ def test_a_successor_learns_in_its_own_way(start, tmp_path):
     rated = hs.Interactions.from_arrays([u for _, u, _ in ids], [i for *_, i in ids], [1.0 + k % 5 for k, *_ in ids])
     with start("plays") as client:
         client.post("/v1/events", json=event(3, 4, 2.0))
+        sent = [event(3, 1), event(3, 2)]
+        stored = client.post("/v1/events", json=sent).json()["events"]
         hs.ALS(hs.Explicit(), rank=2, random_state=0).fit(rated).save(path)
         assert client.post("/v1/model").json()["values"] == "needed"
+        again = client.post("/v1/events", json=sent)  # as clients do that have not received the answer
+        assert again.status_code == 200
+        assert [each["offset"] for each in again.json()["events"]] == [each["offset"] for each in stored]
+        assert client.post("/v1/events", json=[sent[0], event(3, 1)]).status_code == 422
+        assert client.post("/v1/events", json=sent[0] | {"item": 2}).status_code == 409
         for value in (5.0, 4.0):  # ratings replace each other, although the plays of the first model are added
             offset = client.post("/v1/events", json=event(3, 4, value)).json()["offset"]
         (first, *_) = client.get(f"/v1/users/3/history?after={offset}").json()["items"]

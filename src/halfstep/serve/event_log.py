@@ -167,6 +167,11 @@ class EventLog:
                 self._count(connection, received, rows)
         return answers
 
+    def has(self, ids: list[str]) -> bool:
+        """Return whether the log has events with all of these ids."""
+        with self._errors(), self._reader.connect() as connection:
+            return self._find(connection, ids).keys() >= {*ids}
+
     def request_erasure(self, user: str) -> int:
         """Append a request to erase a user, and return its offset.
 

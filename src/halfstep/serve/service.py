@@ -198,8 +198,11 @@ class Service:
 
     async def append(self, events: Sequence[Event]) -> Appended:
         """Append events to the log, and return when they are on disk."""
-        self._check_values(events)
+        fault = self._fault_of_values(events)
         try:
+            # the model may have changed since these events were appended
+            if fault is not None and not await asyncio.to_thread(self.log.has, [each.event_id for each in events]):
+                raise fault
             return await asyncio.wrap_future(self.commits.submit(events))
         except BusyError as error:
             self.metrics.events.labels("busy").inc(len(events))
@@ -229,8 +232,8 @@ class Service:
             self._reported = now
             LOG.error("events were not written: %s", error)
 
-    def _check_values(self, events: Sequence[Event]) -> None:
-        """Raise an error if the model cannot learn from the values."""
+    def _fault_of_values(self, events: Sequence[Event]) -> ProblemError | None:
+        """Return the error if the model cannot learn from the values."""
         settings, model = self.replica.settings, self.served.model
         learned = [
             (number, each)
@@ -240,16 +243,17 @@ class Service:
         if needs_values(model, settings.duplicates):
             for number, each in learned:
                 if each.value is None:
-                    raise of_field(_value_of(number, events), "null", _VALUE_NEEDED)
+                    return of_field(_value_of(number, events), "null", _VALUE_NEEDED)
         largest = self.replica.largest_value
         for number, each in learned:
             if each.value is not None and abs(each.value) > largest:
-                raise of_field(
+                return of_field(
                     _value_of(number, events),
                     str(each.value),
                     "the value is on a different scale from the values of the model: send a value from "
                     f"{-largest:g} to {largest:g}",
                 )
+        return None
 
     async def lag(self) -> int:
         """Return the number of events in the log that the model has not learned from."""

@@ -92,6 +92,8 @@ def test_the_file_of_keys_has_digests_only_and_is_private(tmp_path):
     assert [(k.name, k.scopes) for k in read_keys(file)] == [("web", ("read", "write"))]
     with pytest.raises(ParameterError, match="has a key named 'web'"):
         add_key(file, "web", ("read",))
+    with pytest.raises(ParameterError, match="the name ' ' of the key is empty"):
+        add_key(file, " ", ("read",))
     with pytest.raises(ParameterError, match=r"no key named 'app': choose from its keys \('web'\)"):
         remove_key(file, "app")
     with pytest.raises(ParameterError, match="'sing' is unknown"):

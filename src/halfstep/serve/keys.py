@@ -89,6 +89,8 @@ def write_keys(path: Path, keys: Sequence[Key]) -> None:
 
 def add_key(path: Path, name: str, scopes: Sequence[Scope]) -> str:
     """Create a key, add its digest to a file, and return the key, which is not stored."""
+    if not name.strip():
+        raise ParameterError(f"the name {name!r} of the key is empty: name its application")
     keys = read_keys(path) if path.exists() else []
     if any(key.name == name for key in keys):
         raise ParameterError(f"{path} already has a key named {name!r}: remove it first, or choose another name")

@@ -267,6 +267,8 @@ def test_an_invalid_file_does_not_replace_the_served_one(start, tmp_path, model_
         assert answer.status_code in (400, 409, 422), answer.text
         assert answer.headers["content-type"] == "application/problem+json"
         assert client.get("/v1/model").json()["last_error"] is None
+        if path == "half.halfstep":  # and not its temporary copy
+            assert f"{tmp_path / path} is truncated" in answer.json()["detail"]
     assert (tmp_path / "ratings.halfstep").read_bytes() == content
     assert not list(tmp_path.glob(".*"))
 

@@ -90,7 +90,7 @@ print(f"m = {m:g}, λ_u = {used.users:g} · count^{used.exponent:g}")
 print("equal to the factors of the library:", np.allclose(P, model.user_factors_, rtol=1e-9))
 
 # %%
-# A half-step for the items is the same with both sides exchanged, an iteration is one of each, and adding a new
+# A half-step for the items is the same with both sides swapped, an iteration is one of each, and adding a new
 # user is a half-step for one row:
 
 history = plays.items.ids[observed[0]]

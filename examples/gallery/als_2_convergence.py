@@ -20,7 +20,7 @@ plays = hs.read_interactions(
 # The terms of the objective
 # --------------------------
 #
-# The first iterations explain the observed cells at the price of larger factors. Later ones change little.
+# The first iterations explain the observed cells at the cost of larger factors. Later ones change little.
 
 model = hs.ALS(hs.Implicit(), rank=8, random_state=0, dtype="float64").fit(plays)
 iterations = [each.iteration for each in model.history_]
@@ -58,7 +58,7 @@ after_20 = histories[:, 19] / best - 1
 print(f"after 20 iterations, the worst start is {after_20.max():.1e} above the best value")
 
 # %%
-# More iterations do not make better recommendations once the differences are this small. `tol` stops early:
+# More iterations do not improve recommendations once the differences are this small. `tol` stops early:
 
 model = hs.ALS(hs.Implicit(), rank=8, random_state=0, iterations=100, tol=1e-3).fit(plays)
 print(f"stopped after {len(model.history_)} iterations")

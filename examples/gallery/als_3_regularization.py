@@ -22,7 +22,7 @@ import halfstep as hs
 # Ratings whose factors are known
 # -------------------------------
 #
-# The true factors of all users have the same distribution, however many items a user has rated.
+# The true factors of all users have the same distribution, regardless of how many items a user has rated.
 
 rng = np.random.default_rng(0)
 n_users, n_items, true_rank, noise = 600, 120, 4, 0.7

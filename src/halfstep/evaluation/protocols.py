@@ -67,7 +67,7 @@ def read_protocol(name: str, *, has_candidates: bool, others: Mapping[str, bool]
 
 
 def check_task(name: str, models: Mapping[str, FactorModel], task: Task) -> None:
-    """Check that the users of an evaluation are those of a protocol.
+    """Check that the users of an evaluation meet the requirements of a protocol.
 
     Raises
     ------

@@ -105,7 +105,7 @@ class PairRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # wit
         Raises
         ------
         DataError
-            If an id is invalid, or of another type than those that the model was fitted on.
+            If an id is invalid, or of a different type than those that the model was fitted on.
         """
         check_is_fitted(self)
         predicted: NDArray[np.float64] = self.model_.predict(*self._ids(X, reset=False))

@@ -145,8 +145,8 @@ class ALS(IncrementalModel):
 
     Notes
     -----
-    If Ctrl-C interrupts `fit`, the model is that of the last finished iteration, and a `FitInterruptedWarning` is
-    issued; before the end of the first iteration, `KeyboardInterrupt` is raised.
+    If Ctrl-C interrupts `fit`, the model has the factors of the last finished iteration, and a
+    `FitInterruptedWarning` is issued; before the end of the first iteration, `KeyboardInterrupt` is raised.
 
     References
     ----------

@@ -17,7 +17,7 @@ from halfstep.errors import NumericalError, ParameterError
 from halfstep.models.item_weight_model import ItemWeightModel
 from halfstep.solver.threads import working
 
-ENOUGH = 1e-9  # λ relative to the trace of XᵀX, with which it is positive definite in float64
+ENOUGH = 1e-9  # λ relative to the trace of XᵀX, at which XᵀX + λ I is positive definite in float64
 COUNTS_AT_ONCE = 1 << 24  # elements of the Gramian that are computed at once
 BYTES = 12  # for each pair of items: float64 for the inverse, and float32 for the weights
 

@@ -199,7 +199,7 @@ class FactorModel(Estimator):
         ------
         DataError
             If `users` and `items` differ in length; if `items` is given in addition to Interactions; or if an id is
-            missing or of another type than the ids of the model, such as ``"12"`` if these are integers.
+            missing or of a different type than the ids of the model, such as ``"12"`` if these are integers.
         UnknownIdError
             If an id is unknown and ``unknown="raise"``.
         """
@@ -260,7 +260,7 @@ class FactorModel(Estimator):
             If a user is unknown and ``unknown="raise"``.
         DataError
             If ``exclude_seen=True`` and the model has no training interactions; or if an id, including those in
-            `exclude` and `candidates`, is missing or of another type than the ids of the model.
+            `exclude` and `candidates`, is missing or of a different type than the ids of the model.
         """
         check_integer("n", n, minimum=1)
         check_flag("exclude_seen", exclude_seen)
@@ -309,7 +309,7 @@ class FactorModel(Estimator):
         Raises
         ------
         DataError
-            If an item id is missing or of another type than those of the model.
+            If an item id is missing or of a different type than those of the model.
         UnknownIdError
             If an item is unknown.
 
@@ -428,8 +428,8 @@ class FactorModel(Estimator):
     ) -> float | None:
         """Write vectors of users and items, or an index of them, and return the recall of the index.
 
-        Their similarity ranks items as the model does. The parameters, except `metric`, the returned value and errors
-        are those of `halfstep.vectors.save`; `metric` is that of `halfstep.vectors.of_model`.
+        Their similarity ranks items as the model does. For the parameters, the returned value and errors, see
+        `halfstep.vectors.save`; for `metric`, see `halfstep.vectors.of_model`.
         """
         from halfstep.vectors import of_model, save
 

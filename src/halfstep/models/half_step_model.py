@@ -83,9 +83,9 @@ class HalfStepModel(FactorModel):
         Raises
         ------
         DataError
-            If the histories or the features are invalid, values are missing, a matrix has another number of columns
-            than the model has items, or an item id is of another type than those of the model. User ids may be of any
-            type.
+            If the histories or the features are invalid, values are missing, the number of columns of a matrix is not
+            the number of items of the model, or an item id is of a different type than those of the model. User ids
+            may be of any type.
         UnknownIdError
             If an item is unknown and ``unknown_items="raise"``.
         NumericalError
@@ -163,7 +163,7 @@ class HalfStepModel(FactorModel):
         UnknownIdError
             If the user or the item is unknown. For new users, call ``fold_in(history).explain(...)``.
         DataError
-            If the model was saved without its interactions, or an id is of another type than the ids of the model.
+            If the model was saved without its interactions, or an id is of a different type than those of the model.
         """
         check_integer("n", n, minimum=1)
         self._check_parameters()

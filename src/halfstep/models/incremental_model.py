@@ -158,7 +158,7 @@ class IncrementalModel(HalfStepModel):
         Raises
         ------
         DataError
-            If an id is of another type than the ids of the model, or the model was saved without its interactions;
+            If an id is of a different type than those of the model, or the model was saved without its interactions;
             the model is unchanged.
         ParameterError
             If the model has side information, which does not support incremental updates.

@@ -231,7 +231,7 @@ class ItemWeightModel(FactorModel):
         Raises
         ------
         DataError
-            If the histories are invalid, or an item id is of another type than those of the model.
+            If the histories are invalid, or an item id is of a different type than those of the model.
         UnknownIdError
             If an item is unknown and ``unknown_items="raise"``.
         """
@@ -260,7 +260,7 @@ class ItemWeightModel(FactorModel):
         UnknownIdError
             If the user or the item is unknown. For new users, call ``fold_in(history).explain(...)``.
         DataError
-            If the model was saved without its interactions, or an id is of another type than those of the model.
+            If the model was saved without its interactions, or an id is of a different type than those of the model.
         """
         check_integer("n", n, minimum=1)
         self = self._snapshot()

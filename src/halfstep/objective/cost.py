@@ -86,7 +86,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class StoredCost(Cost):
-    """The data terms for interactions on disk, whose arrays are on disk as well.
+    """The data terms for interactions on disk, with arrays that are also on disk.
 
     Targets and weights in the order of compressed rows are computed from the values in this order, since gathering
     them in random order from disk would be slow.

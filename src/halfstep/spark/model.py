@@ -110,7 +110,7 @@ class SparkModel:
         Raises
         ------
         DataError
-            If ids are of another type than those of the model.
+            If ids are of a different type than those of the model.
         """
         from pyspark.sql import functions as f
 

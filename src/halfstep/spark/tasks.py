@@ -1,4 +1,4 @@
-"""What workers of Spark compute from batches of rows, and yield as batches."""
+"""Tasks of the workers of Spark, which take batches of rows and yield batches."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def recall(
         If a parameter is invalid, or there are fewer than n items.
     DataError
         If there are no users; if the search does not return a list of ids for each user; or if an id is invalid, or
-        of another type than those of the items.
+        of a different type than those of the items.
     """
     check_vectors(vectors)
     check_integer("n", n, minimum=1)

@@ -62,7 +62,7 @@ def of_model(model: _Model, metric: Metric = "dot") -> Vectors:
     model : FactorModel
         A fitted model with factors.
     metric : {"dot", "cosine"}
-        What the database or index computes; "cosine" suits Euclidean distances as well.
+        The similarity that the database or index computes; "cosine" also suits Euclidean distances.
 
     Returns
     -------

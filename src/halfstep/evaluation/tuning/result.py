@@ -238,7 +238,7 @@ class Tuning:
         return html_table(title, columns, rows, bold=[0], notes=[*more, *notes])
 
     def _about(self) -> tuple[str, ...]:
-        """Return what was searched, what was scored, and why the first trial failed."""
+        """Return descriptions of the search and of the scores, and the error of the first failed trial."""
         states = Counter(trial.state for trial in self.trials)
         counts = [f"{len(self.trials)} trials", *(f"{states[s]} {s}" for s in ("pruned", "failed") if states[s])]
         cold = f", {sum(self.n_cold):,} of cold-start users or items excluded" if any(self.n_cold) else ""

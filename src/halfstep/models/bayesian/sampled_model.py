@@ -192,9 +192,9 @@ class SampledModel(HalfStepModel):
         Raises
         ------
         DataError
-            If the histories or the features are invalid, a matrix has another number of columns than the model has
-            items, or an item id is of another type than those of the model; with ``ordinal=True``, also if a value is
-            not one of `categories_`.
+            If the histories or the features are invalid, the number of columns of a matrix is not the number of items
+            of the model, or an item id is of a different type than those of the model; with ``ordinal=True``, also if
+            a value is not one of `categories_`.
         UnknownIdError
             If an item is unknown and ``unknown_items="raise"``.
         """

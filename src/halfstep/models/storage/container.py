@@ -264,7 +264,7 @@ class _Span:
     stop: int
 
     def of(self, content: bytes | mmap.mmap) -> NDArray[Any]:
-        if self.start == self.stop:  # nothing to map
+        if self.start == self.stop:  # an empty array cannot be mapped
             try:
                 array = np.empty(self.shape, self.dtype)
             except ValueError as error:  # 0 × 2**61

@@ -76,7 +76,7 @@ class NotStored:
 
 @dataclass(frozen=True)
 class NotStoredObjective(NotStored, Objective):
-    """An objective of another class than those of halfstep, which was not stored."""
+    """An objective of a class outside halfstep, which was not stored."""
 
     def targets(self, cells: Cells) -> NoReturn:
         self(cells)

@@ -111,7 +111,7 @@ class CudaSession:
 
 
 def cells_at_once(problems: tuple[HalfProblem, HalfProblem], free: int) -> int | None:
-    """Return the number of observed cells for which a device has room beside the factors; None for all."""
+    """Return the number of observed cells for which a device has room in addition to the factors; None for all."""
     of_cells = max(bytes_per_cell(problem) for problem in problems)
     rows = sum(len(problem.regularization) * bytes_per_row(problem) for problem in problems)
     room, n_cells = int(USABLE * free) - rows, len(problems[0].indices)

@@ -24,7 +24,7 @@ test: $(VENV)/test.stamp ## install, then run the tests except those of Spark an
 test-clusters: $(VENV)/test.stamp ## the tests of Spark, which needs Java, and Ray
 	$(PYTEST) -n 2 $(CLUSTERS)
 
-test-thorough: $(VENV)/test.stamp ## the tests with more random examples, interruptions and kills, and all combinations of parameters, as at night
+test-thorough: $(VENV)/test.stamp ## the tests with more random examples, interruptions and kills, and all combinations of parameters, as in nightly runs
 	HALFSTEP_TEST_THOROUGH=1 $(PYTEST) -n 3
 
 quick: $(VENV)/test.stamp ## the tests without those marked slow, with fewer random examples, in less than a minute on two cores

@@ -110,8 +110,8 @@ def test_the_limits_of_the_service_are_documented() -> None:
         "candidates, or items of a history": config.max_candidates,
         "characters of an id, a type or an `event_id`": LONGEST,
         "absolute value of an event": LARGEST,
-        "requests at the same time, in each process": config.max_requests,
-        "events that wait to be written, in each process": config.max_waiting,
+        "concurrent requests, in each process": config.max_requests,
+        "events waiting to be written, in each process": config.max_waiting,
         "seconds that `after` waits": WAIT_SECONDS,
     }
     rows = re.findall(r"^\| ([^|]+) \| ([\d,]+) \| \d{3} \|$", page, flags=re.MULTILINE)

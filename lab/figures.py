@@ -199,7 +199,7 @@ def plot_online(figure: Figure, online: Online) -> None:
         so_far = np.cumsum(hits) / np.arange(1, len(hits) + 1)
         axes.plot(np.arange(1, len(hits) + 1)[FEW_EVENTS:], so_far[FEW_EVENTS:], color=color, linestyle=style)
         ends.append((so_far[-1], name, MUTED if color == THIRD else color))
-    n = len(online.popularity.places)
+    n = len(online.popularity.ranks)
     ends.sort()
     for (end, name, color), height in zip(ends, spaced([end for end, *_ in ends], LABEL_HEIGHT), strict=True):
         axes.annotate(

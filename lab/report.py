@@ -276,7 +276,7 @@ def _sampled(sampled: Sampled, n_test: int, n_known: int) -> str:
 
 
 def _online(online: Online) -> str:
-    n, unknown = len(online.popularity.places), online.popularity.n_unknown_users
+    n, unknown = len(online.popularity.ranks), online.popularity.n_unknown_users
     models = [("Popularity, as fitted", "", online.popularity)]
     for row in online.rows:
         models += [(f"{row.name}, as fitted", row.setting, row.frozen), (f"{row.name}, online", "", row.learning)]

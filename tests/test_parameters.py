@@ -156,7 +156,7 @@ def calls(folder: Path) -> dict[str, Call]:
         "from_implicit": of(hs.persistence.from_implicit, path=folder / "model"),
         "from_spark": of(hs.persistence.from_spark, folder=folder),
         "factors": of(hs.persistence.from_arrays, user_factors=[[1.0]], item_factors=[[1.0]]),
-        "coverage": of(hs.metrics.coverage, recommended=[["x"]], catalogue=["x"]),
+        "coverage": of(hs.metrics.coverage, recommended=[["x"]], catalog=["x"]),
         "novelty": of(hs.metrics.novelty, recommended=[["x"]], interactions=DATA),
         "weighted_rmse": of(hs.metrics.weighted_rmse, targets=[1.0], predictions=[1.0], weights=[1.0]),
         "frobenius": of(hs.metrics.frobenius, matrix=[[1.0]], user_factors=[[1.0]], item_factors=[[1.0]]),

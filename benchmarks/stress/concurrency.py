@@ -130,7 +130,7 @@ class Free(Phase):
         user = int(rng.choice(FIXED))
         listed = self.model.recommend(user, n=100_000)
         self.check(
-            int(listed.counts[0]) + self._seen[user] == len(listed.catalogue),
+            int(listed.counts[0]) + self._seen[user] == len(listed.catalog),
             "the length of a list differs from its catalog",
         )
         self.counts["lists"] += 1
@@ -141,7 +141,7 @@ class Free(Phase):
         explanation = self.model.explain(user, item)
         self.check(len(explanation.item_ids) == self._seen[user], "an explanation has interactions of another user")
         similar = self.model.similar_items(item, n=100_000)
-        self.check(bool(similar.counts[0] <= len(similar.catalogue) - 1), "there are more similar items than items")
+        self.check(bool(similar.counts[0] <= len(similar.catalog) - 1), "there are more similar items than items")
         self.counts["explanations"] += 1
 
     def _fold_in(self, rng: np.random.Generator) -> None:

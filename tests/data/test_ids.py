@@ -444,7 +444,7 @@ def test_metrics_error_for_ids_of_another_type(metric: Callable) -> None:
     assert metric([[1.0, 2.0]], [[1]], 1) == metric([[1, 2]], [[1]], 1) == 1
 
 
-def test_catalogue_metrics_error_for_ids_of_another_type() -> None:
+def test_catalog_metrics_error_for_ids_of_another_type() -> None:
     data = pairs(USERS, ITEMS)
     for measure in (lambda: coverage([["10"]], data.items), lambda: novelty([["10"]], data)):
         with pytest.raises(

@@ -40,8 +40,8 @@ def models(halves) -> dict[str, hs.ALS]:
 def ranked(model, user, n, *, seen=(), candidates=None):
     """Return the list of one user: all items with interactions, sorted by score, then position."""
     counts = model.interactions_.item_counts
-    catalogue = [item for item, count in zip(model.items_, counts.tolist(), strict=True) if count]
-    items = [item for item in catalogue if item not in seen] if candidates is None else list(candidates)
+    catalog = [item for item, count in zip(model.items_, counts.tolist(), strict=True) if count]
+    items = [item for item in catalog if item not in seen] if candidates is None else list(candidates)
     scores = model.predict([user], items) if items else np.empty(0)
     order = sorted(range(len(items)), key=lambda k: (-scores[k], model.items_.position(items[k])))
     return [items[k] for k in order[:n]]

@@ -47,7 +47,7 @@ def streams(draw):
 def naive(train, stream, n, update):
     """Return the positions in lists of popularity, and the numbers of unknown and skipped events."""
     history = list(zip(train.user_ids.tolist(), train.item_ids.tolist(), strict=True))
-    learnt, places, unknown, repeats = list(history), [], [0, 0], 0
+    learnt, ranks, unknown, repeats = list(history), [], [0, 0], 0
     for k in np.argsort(stream.timestamps, kind="stable"):
         user, item = stream.user_ids[k], stream.item_ids[k]
         if (user, item) in history:
@@ -59,9 +59,9 @@ def naive(train, stream, n, update):
         seen = {i for u, i in learnt if u == user}
         times = {i: sum(j == i for _, j in known) for i in {i for _, i in known}}
         listed = sorted(set(times) - seen, key=lambda i: (-times[i], i))[:n]
-        places.append(listed.index(item) + 1 if item in listed else 0)
+        ranks.append(listed.index(item) + 1 if item in listed else 0)
         learnt.append((user, item))
-    return places, unknown, repeats
+    return ranks, unknown, repeats
 
 
 @examples(40)
@@ -69,17 +69,17 @@ def naive(train, stream, n, update):
 def test_positions_equal_reference(problem, n, update):
     train, stream = problem
     model = Learning().fit(train)
-    places, unknown, repeats = naive(train, stream, n, update)
+    ranks, unknown, repeats = naive(train, stream, n, update)
     assume({*stream.user_ids} & {*train.users} and {*stream.item_ids} & {*train.items})
-    if not places:
+    if not ranks:
         with pytest.raises(DataError, match="all events of the stream are in the training data"):
             hs.evaluate_stream(model, stream, n=n, update=update)
         return
     result = hs.evaluate_stream(model, stream, ["hit_rate", "ndcg", "reciprocal_rank"], n, update=update, resamples=9)
-    assert result.places.tolist() == places
+    assert result.ranks.tolist() == ranks
     assert [result.n_unknown_users, result.n_unknown_items] == unknown
     assert result.n_repeats == repeats
-    found = np.array(places)
+    found = np.array(ranks)
     np.testing.assert_array_equal(result.per_event("hit_rate"), found > 0)
     expected = np.where(found > 0, np.log(2) / np.log(np.maximum(found, 1) + 1), 0)
     np.testing.assert_allclose(result.per_event("ndcg"), expected)
@@ -90,12 +90,12 @@ def test_positions_equal_reference(problem, n, update):
 def asked_one_by_one(model, stream, n):
     """Return the positions in the lists of a model without updates, one event at a time."""
     had: dict = {}
-    places = []
+    ranks = []
     for user, item in zip(stream.user_ids.tolist(), stream.item_ids.tolist(), strict=True):
         listed = model.recommend([user], n, exclude={user: had.setdefault(user, [])}).item_ids[0].tolist()
-        places.append(listed.index(item) + 1 if item in listed else 0)
+        ranks.append(listed.index(item) + 1 if item in listed else 0)
         had[user].append(item)
-    return places
+    return ranks
 
 
 OBJECTIVES = {"implicit": hs.Implicit(missing_weight=0.1), "explicit": hs.Explicit(biases=True)}
@@ -118,7 +118,7 @@ def test_lists_before_each_event(monkeypatch, n, at_once):
     for name in OBJECTIVES:
         model, stream, expected = movielens_one_by_one(name, n)
         result = hs.evaluate_stream(model, stream, n=n, update=False, resamples=2)
-        assert result.places.tolist() == expected
+        assert result.ranks.tolist() == expected
 
 
 def test_folded_in_users_with_items_unknown_to_histories():
@@ -127,7 +127,7 @@ def test_folded_in_users_with_items_unknown_to_histories():
     folded = model.fold_in({"new": ["x"], "other": ["y"]})
     stream = hs.Interactions.from_arrays(["new", "new", "who", "new"], ["y", "w", "x", "unseen"])
     result = hs.evaluate_stream(folded, stream, n=4, update=False, resamples=2)
-    assert result.places.tolist() == asked_one_by_one(folded, stream, 4)
+    assert result.ranks.tolist() == asked_one_by_one(folded, stream, 4)
     assert (result.n_unknown_users, result.n_unknown_items) == (1, 1)
 
 
@@ -153,7 +153,7 @@ def test_several_cutoffs():
     train = hs.Interactions.from_arrays([1, 1, 1, 2, 2, 3, 9], [*"xyzxyxw"])  # x, y, w, z in this order
     stream = hs.Interactions.from_arrays([7, 8, 9], [*"xyz"], None, [1, 2, 3])
     result = hs.evaluate_stream(hs.Popularity().fit(train), stream, n=[1, 2, 50], update=False)
-    assert result.places.tolist() == [1, 2, 3]
+    assert result.ranks.tolist() == [1, 2, 3]
     assert [result[f"hit_rate@{n}"] for n in (1, 2, 50)] == [1 / 3, 2 / 3, 1]
 
 
@@ -164,7 +164,7 @@ def test_compare_with_and_without_updates():
     model = Learning().fit(train)
     frozen = hs.evaluate_stream(model, stream, update=False)
     again = hs.evaluate_stream(hs.Popularity().fit(train), stream, update=False)
-    assert frozen.places.tolist() == again.places.tolist()
+    assert frozen.ranks.tolist() == again.ranks.tolist()
     row = frozen.compared_with(again, "ndcg")
     assert (row.model, row.value, row.low, row.high) == ("Learning − Popularity", 0, 0, 0)
     with pytest.raises(DataError, match="the two evaluations are of different events"):
@@ -200,8 +200,8 @@ def test_stream_tables_print_and_convert():
     assert lines[2] == "Popularity  0.5000 (0.0000 to 1.0000)  0.5000 (0.0000 to 1.0000)"
     frame = result.to_frame()
     assert isinstance(frame, pl.DataFrame)
-    assert frame.columns == ["user", "item", "timestamp", "place", "hit_rate@5", "ndcg@5"]
-    assert frame["place"].to_list() == [1, 0]
+    assert frame.columns == ["user", "item", "timestamp", "rank", "hit_rate@5", "ndcg@5"]
+    assert frame["rank"].to_list() == [1, 0]
     shown = json.loads(json.dumps(result.to_dict(), allow_nan=False))
     assert (shown["n_events"], shown["n_repeats"], shown["rows"][0]["value"]) == (2, 1, 0.5)
 

@@ -189,9 +189,9 @@ def test_coverage():
     assert coverage(lists, {"a", "b", "c", "d"}, 1) == 1 / 4
     assert coverage(np.array([[0, 1], [2, -1]]), hs.Vocabulary([0, 1, 2])) == 1
     assert coverage([[]], ["a"]) == 0
-    with pytest.raises(DataError, match=r"recommended\[0\] lists 'b', which is not in the catalogue of 1 ids"):
+    with pytest.raises(DataError, match=r"recommended\[0\] lists 'b', which is not in the catalog of 1 ids"):
         coverage(lists, ["a"])
-    with pytest.raises(DataError, match="the catalogue is empty"):
+    with pytest.raises(DataError, match="the catalog is empty"):
         coverage(lists, [])
 
 

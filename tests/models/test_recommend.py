@@ -54,7 +54,7 @@ def test_every_user_of_movielens(model: hs.ALS, ratings: hs.Interactions) -> Non
         assert (np.diff(lists.scores[u]) <= 0).all()
 
 
-def test_lists_are_short_where_the_catalogue_is(model: hs.ALS, ratings: hs.Interactions) -> None:
+def test_lists_are_short_where_the_catalog_is(model: hs.ALS, ratings: hs.Interactions) -> None:
     lists = model.recommend(n=5000)
     np.testing.assert_array_equal(lists.counts, ratings.n_items - ratings.user_counts)
     assert lists.item_positions.shape == (943, 1682)

@@ -23,25 +23,25 @@ LISTED_SHOWN = 20  # in the HTML of a single list
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Ranking:
-    """The top-n ids of a catalogue for each query.
+    """The top-n ids of a catalog for each query.
 
     Attributes
     ----------
     queries : ndarray of shape (n_queries,)
         The ids of the queries.
-    catalogue : Vocabulary
+    catalog : Vocabulary
         The ids to choose from.
     positions : ndarray of shape (n_queries, n), int64
-        Positions in the catalogue by descending score, then by position; lists shorter than n are padded with −1.
+        Positions in the catalog by descending score, then by position; lists shorter than n are padded with −1.
     scores : ndarray of shape (n_queries, n)
         Padded with NaN.
-    titles : mapping from an id of the catalogue to str, optional
+    titles : mapping from an id of the catalog to str, optional
     frame_kind : str, optional
         The default library of `to_frame`.
     """
 
     queries: NDArray[Any]
-    catalogue: Vocabulary
+    catalog: Vocabulary
     positions: NDArray[np.int64]
     scores: NDArray[np.float64]
     titles: Mapping[Any, str] | None = None
@@ -65,7 +65,7 @@ class Ranking:
         """The ids in the lists, as objects of shape (n_queries, n), padded with None."""
         listed = np.full(self.positions.shape, None, dtype=object)
         is_id = self.positions >= 0
-        listed[is_id] = self.catalogue.ids[self.positions[is_id]].astype(object)
+        listed[is_id] = self.catalog.ids[self.positions[is_id]].astype(object)
         return listed
 
     def __iter__(self) -> Iterator[tuple[Any, list[tuple[Any, float]]]]:
@@ -90,7 +90,7 @@ class Ranking:
 
     def _listed(self, row: int) -> list[tuple[Any, float]]:
         count = int((self.positions[row] >= 0).sum())
-        ids = self.catalogue.ids[self.positions[row, :count]].tolist()
+        ids = self.catalog.ids[self.positions[row, :count]].tolist()
         return list(zip(ids, self.scores[row, :count].tolist(), strict=True))
 
     def to_frame(self, kind: str | None = None) -> Any:
@@ -108,7 +108,7 @@ class Ranking:
             The columns are the id of the query, the id in the list, the rank from 1, the score, and titles if known.
         """
         rows, ranks = np.nonzero(self.positions >= 0)
-        ids = self.catalogue.ids[self.positions[rows, ranks]]
+        ids = self.catalog.ids[self.positions[rows, ranks]]
         columns = {
             self.QUERY: self.queries[rows],
             self.LISTED: ids,
@@ -174,7 +174,7 @@ class Recommendations(Ranking):
     @property
     def items(self) -> Vocabulary:
         """The vocabulary of items."""
-        return self.catalogue
+        return self.catalog
 
     @property
     def item_positions(self) -> NDArray[np.int64]:

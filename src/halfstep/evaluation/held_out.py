@@ -330,8 +330,8 @@ def measure_lists(
             else:
                 values[metric][block] = measure(metric.name, marks, task.relevant[block], cutoff)
     means: dict[Metric, Mean | float] = {metric: Mean.of_values(each) for metric, each in values.items()}
-    n_catalogue = max(int(np.count_nonzero(task.catalogue)), 1)
-    return means | {metric: int(np.count_nonzero(each)) / n_catalogue for metric, each in covered.items()}
+    n_catalog = max(int(np.count_nonzero(task.catalog)), 1)
+    return means | {metric: int(np.count_nonzero(each)) / n_catalog for metric, each in covered.items()}
 
 
 def _of_pairs(model: FactorModel, task: Task, asked: Sequence[Metric]) -> dict[Metric, Mean | float]:

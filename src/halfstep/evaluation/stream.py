@@ -45,7 +45,7 @@ class StreamEvaluation(Report):
     users, items : ndarray of shape (n_events,)
         Ids of the scored events.
     timestamps : ndarray of shape (n_events,) or None
-    places : ndarray of shape (n_events,)
+    ranks : ndarray of shape (n_events,)
         The position of the item in the list of the user before the event, from 1; 0 if it was not listed.
     n_repeats : int
         Number of events that were skipped because the user had the item in the training data.
@@ -58,7 +58,7 @@ class StreamEvaluation(Report):
     users: NDArray[Any]
     items: NDArray[Any]
     timestamps: NDArray[Any] | None
-    places: NDArray[np.int64]
+    ranks: NDArray[np.int64]
     n_repeats: int
     n_unknown_users: int
     n_unknown_items: int
@@ -71,7 +71,7 @@ class StreamEvaluation(Report):
     def per_event(self, metric: str) -> NDArray[np.float64]:
         """Return a metric for each event, of shape (n_events,)."""
         row = self.find(self.models[0], metric)
-        return _measured(self.places, Metric(row.metric, row.n))
+        return _measured(self.ranks, Metric(row.metric, row.n))
 
     def compared_with(self, other: StreamEvaluation, metric: str) -> Row:
         """Compare with another evaluation of the same stream by the paired bootstrap: this one minus the other.
@@ -90,7 +90,7 @@ class StreamEvaluation(Report):
         return self._difference(a, self.find(a, metric), other, b, other.find(b, metric))
 
     def to_frame(self, kind: str | None = None) -> Any:
-        """Return a dataframe with a row for each event: its user, item, timestamp, place and metrics.
+        """Return a dataframe with a row for each event: its user, item, timestamp, rank and metrics.
 
         Parameters
         ----------
@@ -99,7 +99,7 @@ class StreamEvaluation(Report):
             Polars and PyArrow that is installed.
         """
         times = {} if self.timestamps is None else {"timestamp": self.timestamps}
-        columns = {"user": self.users, "item": self.items, **times, "place": self.places}
+        columns = {"user": self.users, "item": self.items, **times, "rank": self.ranks}
         return new_frame(
             columns | {row.label: self.per_event(row.label) for row in self.rows},
             self.frame_kind if kind is None else kind,
@@ -109,13 +109,13 @@ class StreamEvaluation(Report):
         """Return everything except the events, in types that JSON supports."""
         counts = ("n_repeats", "n_unknown_users", "n_unknown_items", "confidence")
         return (
-            {"n_events": len(self.places)}
+            {"n_events": len(self.ranks)}
             | {name: getattr(self, name) for name in counts}
             | {"rows": self._rows_as_dicts()}
         )
 
     def _about(self) -> tuple[list[str], list[str]]:
-        parts = [f"StreamEvaluation on {len(self.places):,} events"]
+        parts = [f"StreamEvaluation on {len(self.ranks):,} events"]
         for count, what in (
             (self.n_unknown_users, "of unknown users"),
             (self.n_unknown_items, "of unknown items"),
@@ -199,14 +199,14 @@ def evaluate_stream(
     longest = max(metric.n or 0 for metric in asked)
     copied = copy.copy(model)
     if update and isinstance(copied, _Learner):
-        places, unknown_users, unknown_items = _learn(copied, events, longest, threads, progress)
+        ranks, unknown_users, unknown_items = _learn(copied, events, longest, threads, progress)
     else:
-        places, unknown_users, unknown_items = _rank(copied, events, longest, threads, progress)
+        ranks, unknown_users, unknown_items = _rank(copied, events, longest, threads, progress)
     # numbered by first appearance, which is the same for every model and vocabulary
     users, first, rows = np.unique(events.user_positions, return_index=True, return_inverse=True)
     rows = np.argsort(np.argsort(first))[rows]
     name = type(model).__name__
-    figures = {(name, metric): Mean.of_groups(_measured(places, metric), rows, len(users)) for metric in asked}
+    figures = {(name, metric): Mean.of_groups(_measured(ranks, metric), rows, len(users)) for metric in asked}
     return StreamEvaluation(
         rows=Report.rows_of(figures, confidence, resamples, seed),
         confidence=confidence,
@@ -216,7 +216,7 @@ def evaluate_stream(
         users=events.user_ids,
         items=events.item_ids,
         timestamps=events.timestamps,
-        places=places,
+        ranks=ranks,
         n_repeats=n_repeats,
         n_unknown_users=unknown_users,
         n_unknown_items=unknown_items,
@@ -229,7 +229,7 @@ def _learn(
 ) -> tuple[NDArray[np.int64], int, int]:
     """Rank, score and update for each event; return the positions, and the numbers of unknown users and items."""
     assert isinstance(model, FactorModel)
-    places = np.zeros(len(events), dtype=np.int64)
+    ranks = np.zeros(len(events), dtype=np.int64)
     training = training_of(model)
     known_users = set(training.users.ids[training.user_counts > 0].tolist())
     known_items = set(model.items_.ids[model.item_counts_ > 0].tolist())
@@ -239,15 +239,15 @@ def _learn(
             unknown_users += user not in known_users
             if item in known_items:
                 listed = model.recommend([user], longest, threads=threads).positions[0]
-                place = np.flatnonzero(listed == model.items_.positions([item])[0])
-                places[k] = place[0] + 1 if len(place) else 0
+                found = np.flatnonzero(listed == model.items_.positions([item])[0])
+                ranks[k] = found[0] + 1 if len(found) else 0
             else:
                 unknown_items += 1
             model.partial_fit(_single(events, k))
             known_users.add(user)
             known_items.add(item)
             bar.update()
-    return places, unknown_users, unknown_items
+    return ranks, unknown_users, unknown_items
 
 
 def _rank(
@@ -258,7 +258,7 @@ def _rank(
     A list without the items of earlier events is a part of a longer list with them, so one list for each user has the
     positions of all its events.
     """
-    places = np.zeros(len(events), dtype=np.int64)
+    ranks = np.zeros(len(events), dtype=np.int64)
     training = training_of(model)
     u = training.users.shared(events.users)[events.user_positions]
     i = model.items_.shared(events.items)[events.item_positions]
@@ -268,20 +268,20 @@ def _rank(
     ends = np.cumsum(counts)
     users = np.argsort(counts, kind="stable")
     users = users[counts[users] > 0]
-    place_of = np.zeros(len(model.items_), dtype=np.int64)
+    rank_of = np.zeros(len(model.items_), dtype=np.int64)
     with progress_bar(progress, len(events), "stream") as bar:
         for block in _blocks(users, counts[users] + longest):
             width = longest + int(counts[block[-1]])
             lists = model.recommend(events.users.ids[block], width, threads=threads).positions
             for user, listed in zip(block.tolist(), lists, strict=True):
                 listed = listed[listed >= 0]
-                place_of[listed] = np.arange(1, len(listed) + 1)
+                rank_of[listed] = np.arange(1, len(listed) + 1)
                 own = of_user[ends[user] - counts[user] : ends[user]]
-                places[own] = _without_earlier(np.where(is_known[own], place_of[i[own]], 0), longest)
-                place_of[listed] = 0
+                ranks[own] = _without_earlier(np.where(is_known[own], rank_of[i[own]], 0), longest)
+                rank_of[listed] = 0
             bar.update(int(counts[block].sum()))
     is_new = (u < 0) | (training.user_counts[u] == 0)
-    return places, int(np.count_nonzero(is_new)), int(np.count_nonzero(~is_known))
+    return ranks, int(np.count_nonzero(is_new)), int(np.count_nonzero(~is_known))
 
 
 def _blocks(users: NDArray[np.int64], widths: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
@@ -295,23 +295,23 @@ def _blocks(users: NDArray[np.int64], widths: NDArray[np.int64]) -> Iterator[NDA
         start = end
 
 
-def _without_earlier(places: NDArray[np.int64], longest: int) -> NDArray[np.int64]:
+def _without_earlier(ranks: NDArray[np.int64], longest: int) -> NDArray[np.int64]:
     """Return the positions of the items of a user, in time order, in lists without earlier items.
 
     Parameters
     ----------
-    places : ndarray of shape (n_events,)
+    ranks : ndarray of shape (n_events,)
         Positions in the list with all items, from 1; 0 if an item is not listed.
     longest : int
         Positions beyond this become 0.
     """
-    remaining = np.empty_like(places)
+    remaining = np.empty_like(ranks)
     earlier: list[int] = []  # ascending
-    for k, place in enumerate(places.tolist()):
-        before = bisect_left(earlier, place)
-        remaining[k] = place - before if place else 0
-        if place:
-            earlier.insert(before, place)
+    for k, rank in enumerate(ranks.tolist()):
+        before = bisect_left(earlier, rank)
+        remaining[k] = rank - before if rank else 0
+        if rank:
+            earlier.insert(before, rank)
     remaining[remaining > longest] = 0
     return remaining
 
@@ -332,11 +332,11 @@ def _single(events: Interactions, k: int) -> Interactions:
     )
 
 
-def _measured(places: NDArray[np.int64], metric: Metric) -> NDArray[np.float64]:
+def _measured(ranks: NDArray[np.int64], metric: Metric) -> NDArray[np.float64]:
     """Compute a metric of lists with one relevant item from its position."""
-    values, n = np.empty(len(places)), metric.n or 0
-    for start in range(0, len(places), EVENTS_AT_ONCE):
-        part = places[start : start + EVENTS_AT_ONCE]
+    values, n = np.empty(len(ranks)), metric.n or 0
+    for start in range(0, len(ranks), EVENTS_AT_ONCE):
+        part = ranks[start : start + EVENTS_AT_ONCE]
         marks = np.arange(1, part.max(initial=0) + 1) == part[:, None]
         values[start : start + EVENTS_AT_ONCE] = measure(metric.name, marks, np.ones(len(part), np.int64), n)
     return values

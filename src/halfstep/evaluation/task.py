@@ -36,7 +36,7 @@ class Task:
         The test set, without ignored interactions.
     test_rows : ndarray of shape (n_test,)
         The row of each interaction of the test set.
-    catalogue : ndarray of shape (n_items,)
+    catalog : ndarray of shape (n_items,)
         Which items can be recommended.
     information : ndarray of shape (n_items,)
         Self-information of each item, in bits; NaN if unknown.
@@ -57,7 +57,7 @@ class Task:
     items: NDArray[np.int64]
     test: Interactions
     test_rows: NDArray[np.int64]
-    catalogue: NDArray[np.bool_]
+    catalog: NDArray[np.bool_]
     information: NDArray[np.float64]
     exclude_seen: bool
     candidates: Candidates | None
@@ -80,11 +80,11 @@ class Task:
         users = test.users.ids[present]
         known_users, item_of = known_positions(model, test)
         relevant = np.ones(len(test), bool) if relevant_from is None else test.values >= relevant_from
-        catalogue = model.item_counts_ > 0
+        catalog = model.item_counts_ > 0
         repeated = np.zeros(len(test), bool)
         if candidates is not None:
             exclude_seen = False
-            candidates, catalogue = _check_candidates(candidates, model, test.subset(relevant))
+            candidates, catalog = _check_candidates(candidates, model, test.subset(relevant))
         elif exclude_seen:
             repeated = seen(training_of(model), test)
             if repeated.all():
@@ -107,7 +107,7 @@ class Task:
             item_of[test.item_positions[wanted]],
             test.subset(~repeated),
             test_rows[~repeated].astype(np.int64),
-            catalogue,
+            catalog,
             _information_of(model),
             exclude_seen,
             candidates,

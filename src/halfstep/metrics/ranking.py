@@ -160,14 +160,14 @@ def reciprocal_rank(
     return _of_lists("reciprocal_rank", recommended, relevant, n, per_user)
 
 
-def coverage(recommended: RankedLists, catalogue: Collection[Any], n: int | None = None) -> float:
-    """Compute the coverage, the proportion of items in the top n of any user: |∪_u {top n of u}| / |catalogue|.
+def coverage(recommended: RankedLists, catalog: Collection[Any], n: int | None = None) -> float:
+    """Compute the coverage, the proportion of items in the top n of any user: |∪_u {top n of u}| / |catalog|.
 
     Parameters
     ----------
     recommended, n
         As in `precision`.
-    catalogue : collection of ids
+    catalog : collection of ids
         All items that could be recommended, such as ``model.items_``; repeated ids count once.
 
     Returns
@@ -178,17 +178,17 @@ def coverage(recommended: RankedLists, catalogue: Collection[Any], n: int | None
     Raises
     ------
     DataError
-        If the catalogue is empty or lacks a recommended id, or if a list has repeated ids.
+        If the catalog is empty or lacks a recommended id, or if a list has repeated ids.
     """
     lists = _read("recommended", recommended)
-    vocabulary = catalogue if isinstance(catalogue, Vocabulary) else Vocabulary.encode(catalogue, name="item")[0]
+    vocabulary = catalog if isinstance(catalog, Vocabulary) else Vocabulary.encode(catalog, name="item")[0]
     if len(vocabulary) == 0:
-        raise DataError("the catalogue is empty: give the ids of all items that could be recommended")
+        raise DataError("the catalog is empty: give the ids of all items that could be recommended")
     codes = vocabulary.positions(lists.ids, "mark", name="id in recommended")
     if len(codes) and codes.min() < 0:
         unknown = int(np.argmax(codes < 0))
         raise DataError(
-            f"recommended[{lists.rows[unknown]}] lists {lists[unknown]!r}, which is not in the catalogue of "
+            f"recommended[{lists.rows[unknown]}] lists {lists[unknown]!r}, which is not in the catalog of "
             f"{len(vocabulary):,} ids: give the ids of all items that could be recommended"
         )
     listed = lists.as_table(codes)[:, : _cutoff(n, lists)]

@@ -277,7 +277,7 @@ class FactorModel(Estimator):
             self._fitted, self._user_scores(u, threads), ids, u, n, skip=seen, exclude=exclude, candidates=candidates
         )
         return Recommendations(
-            queries=ids, catalogue=self.items_, positions=positions, scores=scores,
+            queries=ids, catalog=self.items_, positions=positions, scores=scores,
             titles=self._fitted.titles, frame_kind=self._fitted.frame_kind,
         )  # fmt: skip
 
@@ -320,7 +320,7 @@ class FactorModel(Estimator):
         self = self._snapshot()
         ids, positions, similarities = self._most_similar("item", items, n, metric, threads)
         return SimilarItems(
-            queries=ids, catalogue=self.items_, positions=positions, scores=similarities,
+            queries=ids, catalog=self.items_, positions=positions, scores=similarities,
             titles=self._fitted.titles, frame_kind=self._fitted.frame_kind,
         )  # fmt: skip
 
@@ -336,7 +336,7 @@ class FactorModel(Estimator):
         self = self._snapshot()
         ids, positions, similarities = self._most_similar("user", users, n, metric, threads)
         return SimilarUsers(
-            queries=ids, catalogue=self.users_, positions=positions, scores=similarities,
+            queries=ids, catalog=self.users_, positions=positions, scores=similarities,
             frame_kind=self._fitted.frame_kind,
         )  # fmt: skip
 

@@ -113,6 +113,6 @@ def ranked(model: FactorModel, queries: Sequence[Query], candidates: Sequence[Id
         for row, (number, query) in enumerate(zip(numbers, asked, strict=True)):
             positions = lists.positions[row, : query.n]
             positions = positions[positions >= 0]
-            items, scores = lists.catalogue.ids[positions].tolist(), lists.scores[row, : len(positions)].tolist()
+            items, scores = lists.catalog.ids[positions].tolist(), lists.scores[row, : len(positions)].tolist()
             answers[number] = RankedItems(items, scores, is_known[row], model)
     return [answers[number] for number in range(len(queries))]

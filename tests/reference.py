@@ -54,11 +54,11 @@ def terms(problem: Problem, X: np.ndarray, Y: np.ndarray) -> tuple[float, float,
     baseline = X[:, k, None] + Y[None, :, k] if problem.biases else 0.0
     observed = np.sum(np.where(problem.observed, problem.w * (problem.t - baseline - product) ** 2, 0.0))
     missing = np.sum(np.where(problem.observed, 0.0, np.outer(problem.s, problem.m) * product**2))
-    penalty = sum(
+    regularization_term = sum(
         np.sum(ridge * (np.sum(F[:, :k] ** 2, axis=1) + (problem.rho * F[:, k] ** 2 if problem.biases else 0.0)))
         for ridge, F in ((problem.row_lambda, X), (problem.column_lambda, Y))
     )
-    return float(observed), float(missing), float(penalty)
+    return float(observed), float(missing), float(regularization_term)
 
 
 def objective(problem: Problem, X: np.ndarray, Y: np.ndarray) -> float:

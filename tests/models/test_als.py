@@ -66,12 +66,12 @@ def test_history_holds_the_terms_of_the_objective(setting: Setting, table: Table
     problem = setting.problem(table, rank=4, reg=0.7, rho=2.0)
     model = fitted(setting, data, iterations=6, dtype="float64", solver=UNREFRESHED)
     X, Y = joined(model, setting.biases)
-    observed, missing, penalty = reference.terms(problem, X, Y)
+    observed, missing, regularization_term = reference.terms(problem, X, Y)
     last = model.history_[-1]
     assert last.observed == pytest.approx(observed, rel=1e-10)
     assert last.missing == pytest.approx(missing, rel=1e-10, abs=1e-12)
-    assert last.regularization == pytest.approx(penalty, rel=1e-10)
-    assert last.objective == pytest.approx(observed + missing + penalty, rel=1e-10)
+    assert last.regularization == pytest.approx(regularization_term, rel=1e-10)
+    assert last.objective == pytest.approx(observed + missing + regularization_term, rel=1e-10)
     objectives = [line.objective for line in model.history_]
     assert all(after <= before * (1 + 1e-12) for before, after in pairwise(objectives))
     assert [line.iteration for line in model.history_] == [1, 2, 3, 4, 5, 6]
@@ -104,13 +104,13 @@ def test_the_loss_keeps_its_digits_however_good_the_fit(
         solver=hs.solvers.Cholesky(refresh_users=False),
     ).fit(data)
     problem = setting.problem(table, rank=20, reg=regularization, rho=1.0)
-    observed, _, penalty = reference.terms(problem, *joined(model, biases))
+    observed, _, regularization_term = reference.terms(problem, *joined(model, biases))
     last = model.history_[-1]
     # Factors are rounded once their systems are solved, which moves every prediction by some units of rounding.
     rounding = 40 * np.finfo(dtype).eps * np.sum(table.values[table.observed] ** 2)
     exactly = 1e-8 if system_dtype == "float64" else 1e-5
     assert last.observed == pytest.approx(observed, rel=exactly, abs=rounding**2 + rounding * np.sqrt(observed))
-    assert last.objective == pytest.approx(observed + penalty, rel=exactly)
+    assert last.objective == pytest.approx(observed + regularization_term, rel=exactly)
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=str)

@@ -118,13 +118,13 @@ def test_a_fit_is_the_twin_iterated(
     model.fit(data, user_features=of_users, item_features=of_items)
     for ours, theirs in zip(joined(model, setting.biases), (X, Y), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-7, atol=1e-9)
-    observed, missing, penalty, of_features = dense.terms(X, B, Y, C)
+    observed, missing, regularization_term, of_features = dense.terms(X, B, Y, C)
     last = model.history_[-1]
     assert last.observed == pytest.approx(observed, rel=1e-9)
     assert last.missing == pytest.approx(missing, rel=1e-9, abs=1e-12)
-    assert last.regularization == pytest.approx(penalty, rel=1e-9)
+    assert last.regularization == pytest.approx(regularization_term, rel=1e-9)
     assert last.feature_regularization == pytest.approx(of_features, rel=1e-9)
-    assert last.objective == pytest.approx(observed + missing + penalty + of_features, rel=1e-9)
+    assert last.objective == pytest.approx(observed + missing + regularization_term + of_features, rel=1e-9)
     refreshed = als_with_features(setting.objective, solver=PLAIN, **options).fit(
         data, user_features=of_users, item_features=of_items
     )

@@ -189,7 +189,7 @@ class BlockSolver:
         if step.ahead is not None:
             version, beta = step.ahead
             ahead_gram = gramian(self._gram_weights, problem.rank, extrapolated(X, own[version], beta), cpu.run)
-        return X, BlockTerms(gram, ahead_gram, cpu.penalty(plan, X), observed, missing)
+        return X, BlockTerms(gram, ahead_gram, cpu.regularization_term(plan, X), observed, missing)
 
     def products(self, X: Factors, P: Factors, *, has_sides: bool) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the parts of these rows in the systems of all columns; see `halfstep.solver.kernels.products`.

@@ -109,7 +109,7 @@ class FeatureRegression:
         X[self._unobserved, : len(self._metric)] = means[self._unobserved]
         return FeatureEffects(B, means)
 
-    def penalty(self, effects: FeatureEffects) -> float:
+    def regularization_term(self, effects: FeatureEffects) -> float:
         """Return λ_β ‖β‖²_D."""
         return self._reg * float((effects.coefficients**2).sum(axis=0) @ self._metric)
 
@@ -174,7 +174,7 @@ class FeatureSession:
                 self._set(side, regression.solved(self._session.rows(side), before))
         self._is_solved = [False, False]
         of_features = sum(
-            regression.penalty(effects)
+            regression.regularization_term(effects)
             for regression, effects in zip(self._regressions, self._current, strict=True)
             if regression is not None and effects is not None
         )

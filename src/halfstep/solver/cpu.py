@@ -25,7 +25,7 @@ from halfstep.solver.kernels._vector import padded_width
 from halfstep.solver.kernels.argument_groups import Base, Fixed
 from halfstep.solver.kernels.nonnegative import solve_nonnegative_rows
 from halfstep.solver.kernels.observations import UNSOLVED
-from halfstep.solver.kernels.row_losses import penalty
+from halfstep.solver.kernels.row_losses import regularization_term
 from halfstep.solver.kernels.small_systems import SOLVED, solve_rows, sum_right_hand_sides, sum_segment
 from halfstep.solver.layout import Factors, aligned_zeros
 from halfstep.solver.loss import Loss
@@ -139,7 +139,7 @@ class CPU:
         Y, offsets = self._fixed(plan.problem, Y)
         return self._loss(plan, Y, offsets, X).float64_terms(X, self.run)
 
-    def penalty(self, plan: HalfStepPlan, X: Factors, *, prior: Prior | None = None) -> float:
+    def regularization_term(self, plan: HalfStepPlan, X: Factors, *, prior: Prior | None = None) -> float:
         """Return the regularization term, Σ_u λ_u (‖x_u‖² + ρ b_u²).
 
         With a prior it is that of x_u − x̄_u, without the precision of the prior.
@@ -147,7 +147,7 @@ class CPU:
         problem = plan.problem
         if prior is not None:
             X = X[:, : problem.unknowns] - prior.means
-        return penalty(problem.regularization, problem.bias_ratio, problem.rank, problem.biases, X)
+        return regularization_term(problem.regularization, problem.bias_ratio, problem.rank, problem.biases, X)
 
     def _half_step(
         self,

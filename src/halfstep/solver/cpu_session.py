@@ -110,7 +110,7 @@ class CPUSession:
         if self._data_terms is None:
             self._data_terms = self._cpu.loss(self._plans[Side.ITEMS], P, Q)
         regularization = sum(
-            self._cpu.penalty(plan, F, prior=prior)
+            self._cpu.regularization_term(plan, F, prior=prior)
             for plan, F, prior in zip(self._plans, self._current, self._priors, strict=True)
         )
         return Terms(*self._data_terms, regularization)

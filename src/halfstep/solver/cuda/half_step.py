@@ -16,7 +16,7 @@ from halfstep.solver.cuda.exact import solve_rows
 from halfstep.solver.cuda.fixed_side import FixedSide
 from halfstep.solver.cuda.gram import gramian
 from halfstep.solver.cuda.layout import SHAPES, Layout
-from halfstep.solver.cuda.loss import data_terms, penalty
+from halfstep.solver.cuda.loss import data_terms, regularization_term
 from halfstep.solver.cuda.row_lists import is_dual, part_length, ranges_of_rows
 from halfstep.solver.cuda.rows import DeviceRows, ExactRows
 from halfstep.solver.precision import diagonal_of, needs_float64, not_definite
@@ -135,9 +135,9 @@ class DeviceHalfStep:
         """Return the terms of observed and of missing cells."""
         return data_terms(self._device, self.problem, self._ranges, Y, X)
 
-    def penalty(self, X: Any) -> float:
+    def regularization_term(self, X: Any) -> float:
         """Return the regularization term, Σ_u λ_u (‖x_u‖² + ρ b_u²)."""
-        return penalty(self._device, self.problem, self._reg, X)
+        return regularization_term(self._device, self.problem, self._reg, X)
 
     def _gramian(self, Y: Any) -> NDArray[np.float64]:
         if self.problem.gram is not None:

@@ -51,12 +51,12 @@ def data_terms(
     return observed, max(missing - squares, 0.0)
 
 
-def penalty(device: Device, problem: HalfProblem, reg: Any, X: Any) -> float:
+def regularization_term(device: Device, problem: HalfProblem, reg: Any, X: Any) -> float:
     """Return Σ_u λ_u (‖x_u‖² + ρ b_u²), with λ_u on the device."""
-    penalties = device.xp.empty(len(X), np.float64)
-    kernel = device.kernel("loss", "sum_penalties", **_constants(problem, X))
-    kernel(-(-len(X) // WARPS), THREADS, np.int32(len(X)), reg, np.float64(problem.bias_ratio), X, penalties)
-    return float(penalties.sum())
+    terms = device.xp.empty(len(X), np.float64)
+    kernel = device.kernel("loss", "sum_regularization", **_constants(problem, X))
+    kernel(-(-len(X) // WARPS), THREADS, np.int32(len(X)), reg, np.float64(problem.bias_ratio), X, terms)
+    return float(terms.sum())
 
 
 def _of_all_cells(device: Device, s: Any, m: Any, k: int, Y: Any, X: Any) -> tuple[float, float]:

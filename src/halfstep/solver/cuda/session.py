@@ -84,8 +84,8 @@ class CudaSession:
         P, Q = self._current
         if self._data_terms is None:
             self._data_terms = self._sides[Side.ITEMS].data_terms(P, Q)
-        penalties = [side.penalty(F) for side, F in zip(self._sides, self._current, strict=True)]
-        return Terms(*self._data_terms, sum(penalties))
+        terms = [side.regularization_term(F) for side, F in zip(self._sides, self._current, strict=True)]
+        return Terms(*self._data_terms, sum(terms))
 
     def accept(self) -> None:
         for side in Side:

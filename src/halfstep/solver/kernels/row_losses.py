@@ -78,9 +78,9 @@ def solved_row_losses(
     cancelled = CANCELLED if cells.weights.itemsize == 8 else CANCELLED_IN_FLOAT32
     for u in range(first, last):
         if len(mean) > 0:
-            left = sums_of_squares[u, 1] - prior_penalty(u, base, fixed, prior, X)
+            left = sums_of_squares[u, 1] - prior_regularization_term(u, base, fixed, prior, X)
         else:
-            left = sums_of_squares[u, 1] - penalty(
+            left = sums_of_squares[u, 1] - regularization_term(
                 reg[u : u + 1], base.bias_ratio, fixed.k, fixed.biases, X[u : u + 1]
             )
         if left < cancelled * sums_of_squares[u, 0]:
@@ -92,7 +92,7 @@ def solved_row_losses(
 
 
 @kernel
-def penalty(reg: Floats, bias_ratio: float, k: int, biases: bool, X: Floats) -> float:
+def regularization_term(reg: Floats, bias_ratio: float, k: int, biases: bool, X: Floats) -> float:
     """Return Σ_u λ_u (‖x_u‖² + ρ b_u²) in float64, without storing squares."""
     total = 0.0
     for u in range(len(X)):
@@ -106,7 +106,7 @@ def penalty(reg: Floats, bias_ratio: float, k: int, biases: bool, X: Floats) -> 
 
 
 @inner
-def prior_penalty(u: int, base: Base, fixed: Fixed, prior: PriorArrays, X: Floats) -> float:
+def prior_regularization_term(u: int, base: Base, fixed: Fixed, prior: PriorArrays, X: Floats) -> float:
     """Return (x − x̄)ᵀ (Λ + λ_u D) (x − x̄) of row u of X in float64."""
     mean, precision, _ = prior
     own, reg, k = u if len(mean) > 1 else 0, base.reg[u], fixed.k

@@ -64,10 +64,10 @@ sum_losses(int n_pieces, const int *__restrict__ rows, const long long *__restri
   missing[piece] = MISSING ? (double)row_missing[rows[piece]] * squares : 0.0;
 }
 
-// Write lambda_u (|x_u|^2 + rho b_u^2) of each row to penalties[u].
+// Write lambda_u (|x_u|^2 + rho b_u^2) of each row to terms[u].
 extern "C" __global__ void __launch_bounds__(THREADS)
-sum_penalties(int n_rows, const REAL *__restrict__ reg, double bias_ratio, const REAL *__restrict__ X,
-              double *__restrict__ penalties) {
+sum_regularization(int n_rows, const REAL *__restrict__ reg, double bias_ratio, const REAL *__restrict__ X,
+              double *__restrict__ terms) {
   const int u = blockIdx.x * (THREADS / 32) + threadIdx.x / 32, lane = threadIdx.x % 32;
   if (u >= n_rows) return;
   const REAL *x = X + (long long)u * WIDTH;
@@ -75,5 +75,5 @@ sum_penalties(int n_rows, const REAL *__restrict__ reg, double bias_ratio, const
   for (int c = lane; c < RANK + BIASES; c += 32) total += (c < RANK ? 1.0 : bias_ratio) * (double)x[c] * (double)x[c];
 #pragma unroll
   for (int distance = 16; distance > 0; distance /= 2) total += __shfl_xor_sync(ALL_LANES, total, distance);
-  if (lane == 0) penalties[u] = (double)reg[u] * total;
+  if (lane == 0) terms[u] = (double)reg[u] * total;
 }

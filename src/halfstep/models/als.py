@@ -348,9 +348,9 @@ class ALS(IncrementalModel):
                 if of_users is None:
                     self._train(session, fit, solver, bar)
                 else:
-                    strengths = as_pair("features", Regularization.of(self.regularization).features)
+                    of_features = as_pair("features", Regularization.of(self.regularization).features)
                     with_priors = cast(PriorSession, session)  # `check_backend` refuses others
-                    self._train(FeatureSession(with_priors, problems, features, strengths), fit, solver, bar)
+                    self._train(FeatureSession(with_priors, problems, features, of_features), fit, solver, bar)
         self._warn(cost, unit, has_features=of_users is not None)
         return self
 

@@ -27,7 +27,7 @@ class Sweep(NamedTuple):
         Prior standard deviation of the biases; 0 without biases.
     user_spread, item_spread : float
         Prior standard deviation of the factors, as a root mean square over them.
-    user_ridge, item_ridge : float
+    user_feature_regularization, item_feature_regularization : float
         λ of the regression on features; 0 without features.
     seconds : float
         Time since the start of the fit.
@@ -42,8 +42,8 @@ class Sweep(NamedTuple):
     item_bias_spread: float
     user_spread: float
     item_spread: float
-    user_ridge: float
-    item_ridge: float
+    user_feature_regularization: float
+    item_feature_regularization: float
     seconds: float
 
     @classmethod
@@ -58,7 +58,7 @@ class Sweep(NamedTuple):
         user, item = ([*hyper.mean[rank:].tolist(), 0.0][0] for hyper in (state.users, state.items))
         user_bias, item_bias = (float(np.sqrt(variance[rank:].sum())) for variance in variances)
         user_spread, item_spread = (float(np.sqrt(variance[:rank].mean())) for variance in variances)
-        user_ridge, item_ridge = (0.0 if each is None else each.regularization for each in chain.regressions)
+        user_reg, item_reg = (0.0 if each is None else each.regularization for each in chain.regressions)
         return cls(
             iteration,
             state.loss,
@@ -69,7 +69,7 @@ class Sweep(NamedTuple):
             item_bias,
             user_spread,
             item_spread,
-            user_ridge,
-            item_ridge,
+            user_reg,
+            item_reg,
             seconds,
         )

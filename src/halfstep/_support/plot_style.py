@@ -44,19 +44,19 @@ STYLE: Any = {
 }
 
 
-def new_figure(height: float, draw: Callable[[Figure], None], width: float = WIDTH) -> Figure:
-    """Return a figure in the style of all plots, `height` and `width` in inches, plotted by `draw`."""
+def new_figure(height: float, plot_in: Callable[[Figure], None], width: float = WIDTH) -> Figure:
+    """Return a figure in the style of all plots, `height` and `width` in inches, plotted by `plot_in`."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
-        draw(figure)
+        plot_in(figure)
     return figure
 
 
-def as_image(height: float, draw: Callable[[Figure], None], kind: str, width: float = WIDTH) -> bytes:
+def as_image(height: float, plot_in: Callable[[Figure], None], kind: str, width: float = WIDTH) -> bytes:
     """Plot a figure and return the content of a file; the same figure gives the same bytes."""
     with mpl.rc_context({**STYLE, "svg.hashsalt": "halfstep"}):
         buffer = io.BytesIO()
-        new_figure(height, draw, width).savefig(buffer, format=kind, dpi=DPI, metadata=UNDATED[kind])
+        new_figure(height, plot_in, width).savefig(buffer, format=kind, dpi=DPI, metadata=UNDATED[kind])
     return buffer.getvalue()
 
 

@@ -105,7 +105,7 @@ class BlockScorer:
 
     def located(self, ids: pa.Array) -> Iterator[tuple[int, NDArray[np.intp], NDArray[np.intp]]]:
         """Yield the blocks of users that are known: the number, the positions in `ids`, and the rows of the block."""
-        places = np.flatnonzero(ids.is_valid().to_numpy(zero_copy_only=False))
+        positions = np.flatnonzero(ids.is_valid().to_numpy(zero_copy_only=False))
         ids = ids.drop_null()
         blocks = self._block_of_bucket[blocks_of(ids, len(self._block_of_bucket))]
         order = np.argsort(blocks, kind="stable")
@@ -113,7 +113,7 @@ class BlockScorer:
         for number in np.unique(blocks[blocks >= 0]).tolist():
             chosen = order[starts[number] : starts[number + 1]]
             rows = _rows_of(ids.take(pa.array(chosen)), self.users(number).ids)
-            yield number, places[chosen[rows >= 0]], rows[rows >= 0]
+            yield number, positions[chosen[rows >= 0]], rows[rows >= 0]
 
     def scores(self, users: pa.Array, items: pa.Array, *, is_baseline: bool) -> NDArray[np.float64]:
         """Score pairs of ids, which may be missing.
@@ -128,12 +128,12 @@ class BlockScorer:
         scores = rows_or_zeros(self.items.item_biases_[:, None], i)[:, 0].astype(np.float64)
         scores += self.items.mean_
         is_known = np.zeros(len(users), np.bool_)
-        for number, places, rows in self.located(users):
+        for number, positions, rows in self.located(users):
             block = self.users(number)
             p = block.factors[rows].astype(np.float64)
-            q = rows_or_zeros(self.Q, i[places]).astype(np.float64)
-            scores[places] += np.einsum("nk,nk->n", p, q) + block.biases[rows]
-            is_known[places] = True
+            q = rows_or_zeros(self.Q, i[positions]).astype(np.float64)
+            scores[positions] += np.einsum("nk,nk->n", p, q) + block.biases[rows]
+            is_known[positions] = True
         if not is_baseline:
             scores[~is_known | (i < 0)] = np.nan
         return scores

@@ -86,10 +86,10 @@ class UpdateSide:
             biases = np.zeros(len(rows), self.biases.dtype)
             factors[known], biases[known] = self.factors[rows[known]], self.biases[rows[known]]
         if self.solved is not None:
-            places = np.minimum(np.searchsorted(self.solved.rows, rows), len(self.solved.rows) - 1)
-            is_solved = self.solved.rows[places] == rows
-            factors[is_solved] = self.solved.factors[places[is_solved]]
-            biases[is_solved] = self.solved.biases[places[is_solved]]
+            positions = np.minimum(np.searchsorted(self.solved.rows, rows), len(self.solved.rows) - 1)
+            is_solved = self.solved.rows[positions] == rows
+            factors[is_solved] = self.solved.factors[positions[is_solved]]
+            biases[is_solved] = self.solved.biases[positions[is_solved]]
         return factors, biases
 
     def set_missing(self, missing: Floats) -> None:
@@ -348,9 +348,9 @@ class UpdateState:
         if affected.what == "item":
             solved, fixed = fixed, solved
             regularization, ids = self._regularization.items, data.items
-        columns, places = affected.indices, np.arange(len(affected.indices))
+        columns, positions = affected.indices, np.arange(len(affected.indices))
         if len(affected.rows) > 1:
-            columns, places = np.unique(affected.indices, return_inverse=True)
+            columns, positions = np.unique(affected.indices, return_inverse=True)
         s = m = np.empty(0)
         G = weighed = None
         if solved.missing is not None and fixed.missing is not None:
@@ -358,7 +358,7 @@ class UpdateState:
             weighed = s * fixed.total
         side = HalfProblem(
             indptr=affected.indptr,
-            indices=places.astype(np.int32),
+            indices=positions.astype(np.int32),
             targets=affected.targets,
             weights=affected.weights,
             row_missing=s,

@@ -25,7 +25,7 @@ class ScanOrder(NamedTuple):
     ----------
     columns : ndarray of shape (n_columns,), or (0,)
         The columns in this order; empty if they keep their order.
-    places : ndarray of shape (n_columns,), or (0,)
+    positions : ndarray of shape (n_columns,), or (0,)
         The position of each column.
     lengths, offsets : ndarray of shape (n_columns,), or (0,)
         The largest ‖q‖ and the largest c of the columns from each position on.
@@ -37,7 +37,7 @@ class ScanOrder(NamedTuple):
     """
 
     columns: NDArray[np.int32]
-    places: NDArray[np.int64]
+    positions: NDArray[np.int64]
     lengths: NDArray[np.float64]
     offsets: NDArray[np.float64]
 
@@ -51,9 +51,9 @@ class ScanOrder(NamedTuple):
         """Sort columns by the bound for a row of mean length, given the lengths of all rows."""
         of_columns = row_lengths(Q)
         columns = np.argsort(-(c + lengths.mean() * of_columns), kind="stable").astype(np.int32)
-        places = np.empty(len(columns), np.int64)
-        places[columns] = np.arange(len(columns))
-        return cls(columns, places, _largest_from(of_columns[columns]), _largest_from(c[columns]))
+        positions = np.empty(len(columns), np.int64)
+        positions[columns] = np.arange(len(columns))
+        return cls(columns, positions, _largest_from(of_columns[columns]), _largest_from(c[columns]))
 
     def taken(self, array: Array) -> Array:
         """Return the rows of an array in this order."""
@@ -70,7 +70,7 @@ class ScanOrder(NamedTuple):
         if len(self.columns) == 0:
             return IndexLists(indptr, lists.indices)
         before = np.repeat(np.arange(last - first) * len(self.columns), np.diff(indptr))
-        positions = np.sort(before + self.places[lists.indices[indptr[0] : indptr[-1]]]) - before
+        positions = np.sort(before + self.positions[lists.indices[indptr[0] : indptr[-1]]]) - before
         return IndexLists(indptr - indptr[0], positions.astype(lists.indices.dtype))
 
 

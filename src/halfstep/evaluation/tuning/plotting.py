@@ -28,20 +28,20 @@ MOST_TICKS = 5  # on a logarithmic axis
 
 def plot(space: Space, trials: Sequence[Trial], best: Trial, metric: str) -> Figure:
     """Plot the metric of the finished trials against each parameter, and mark the best trial."""
-    return new_figure(_height(space, COLUMNS), lambda figure: draw(figure, space, trials, best, metric))
+    return new_figure(_height(space, COLUMNS), lambda figure: plot_in(figure, space, trials, best, metric))
 
 
 def image(space: Space, trials: Sequence[Trial], best: Trial, metric: str, kind: str, width: float = WIDTH) -> bytes:
     """Return the same plot as the content of a file."""
     columns = COLUMNS if width >= WIDTH else NARROW_COLUMNS
-    return as_image(_height(space, columns), lambda figure: draw(figure, space, trials, best, metric), kind, width)
+    return as_image(_height(space, columns), lambda figure: plot_in(figure, space, trials, best, metric), kind, width)
 
 
 def _height(space: Space, columns: int) -> float:
     return ROW_HEIGHT * math.ceil(len(space.dimensions) / columns) + 0.8
 
 
-def draw(figure: Figure, space: Space, trials: Sequence[Trial], best: Trial, metric: str) -> None:
+def plot_in(figure: Figure, space: Space, trials: Sequence[Trial], best: Trial, metric: str) -> None:
     """Plot in an existing figure."""
     finished = [trial for trial in trials if trial.state == "finished"]
     bounds = _bounds([trial.value for trial in finished], best.value)

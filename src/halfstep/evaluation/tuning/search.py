@@ -154,15 +154,15 @@ def _grid(space: Space) -> Iterator[Point]:
     `GridSampler` shuffles them.
     """
     depth = {"rank": -1, "regularization": 1}
-    places: dict[str, list[int]] = {}
+    indices: dict[str, list[int]] = {}
     for name in sorted(space.dimensions, key=lambda name: depth.get(name.partition(".")[0], 0)):
         choices = space.dimensions[name]
         assert isinstance(choices, Choices)  # tune has checked it
-        places[name] = list(range(len(choices.values)))
+        indices[name] = list(range(len(choices.values)))
         if name.partition(".")[0] in depth and choices.are_numbers:
-            places[name].sort(key=choices.values.__getitem__, reverse=name != "rank")
-    for combination in itertools.product(*places.values()):
-        point = dict(zip(places, combination, strict=True))
+            indices[name].sort(key=choices.values.__getitem__, reverse=name != "rank")
+    for combination in itertools.product(*indices.values()):
+        point = dict(zip(indices, combination, strict=True))
         yield {name: point[name] for name in space.dimensions}
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from emulated_device import EmulatedDevice
 from halfstep.objective.problem import HalfProblem
 from halfstep.solver.cuda.cg import Division, take_steps
-from halfstep.solver.cuda.fixed_side import FixedSide
+from halfstep.solver.cuda.fixed_side import FixedSide, RowsInBasis
 from halfstep.solver.cuda.layout import Layout
 from halfstep.solver.gram import gramian
 from halfstep.solver.schedule import HalfStepPlan
@@ -47,8 +47,13 @@ def steps_on_device(
     G = gramian(problem.column_missing, problem.rank, padded(Y, problem), lambda tasks: [task() for task in tasks])
     side = FixedSide(device, plan, G, fixed)
     division = Division.of(device, plan, side, STEPS)
-    given = on_device(device, problem), side, 0, solved, division.by_steps
+    in_basis = RowsInBasis(device, side, solved, is_start=True)
+    some = solved if side.any_basis is None else in_basis.factors
+    given = on_device(device, problem), side, 0, some, division.by_steps
     in_float64 = np.union1d(division.in_float64, take_steps(device, *given, STEPS))
+    if side.any_basis is not None:
+        in_basis.add(division.by_steps)
+    in_basis.transform_back()
     found = device.asnumpy(solved)
     assert not found[:, problem.unknowns :].any(), "the padding must stay 0"
     return found[:, : problem.unknowns], np.setdiff1d(division.by_steps, in_float64), in_float64

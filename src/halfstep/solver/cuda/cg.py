@@ -71,7 +71,7 @@ def take_steps(
     first : int
         The first row of the range.
     X : array of the device, of shape (n_rows, width)
-        Rows [factors | bias | 0 …] in the precision of the problem.
+        Rows [factors | bias | 0 …] in the precision of the problem, in the basis of the fixed side if it has one.
     rows : ndarray
         Their positions in the range.
     """
@@ -80,10 +80,7 @@ def take_steps(
     chosen, basis = device.asarray(rows.astype(np.int32)), fixed.any_basis
     if basis is None:
         return _solve(device, problem, chosen, X[:0, 0], fixed.Y, X, steps)
-    in_basis = device.xp.matmul(X, basis.into)
-    unsolved = _solve(device, basis.problem(problem, first), chosen, basis.g, basis.Y, in_basis, steps)
-    X[chosen] = device.xp.matmul(in_basis[chosen], basis.back)
-    return unsolved
+    return _solve(device, basis.problem(problem, first), chosen, basis.g, basis.Y, X, steps)
 
 
 def constants(layout: Layout, dtype: DTypeLike, *, diagonal: bool) -> dict[str, int | str]:

@@ -8,12 +8,15 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from halfstep._support.blocks import blocks
 from halfstep._support.lazy import cached_property
 from halfstep.objective.problem import HalfProblem
 from halfstep.solver.basis import Basis
 from halfstep.solver.cuda.device import Device
 from halfstep.solver.precision import least_curvature
 from halfstep.solver.schedule import HalfStepPlan
+
+ROWS_PER_PRODUCT = 1 << 16  # that are transformed at once
 
 
 class DeviceBasis(NamedTuple):
@@ -100,3 +103,43 @@ class FixedSide:
         if len(self._plan.problem.regularization) < self._plan.problem.rank or not self._plan.shares_diagonal:
             return None
         return self.basis if self.basis is not None and len(self.basis.g) == 0 else None
+
+
+class RowsInBasis:
+    """Rows of X that are solved in a basis of the fixed side, and then transformed back together.
+
+    With ranges of rows, which depend on the memory of the device, the products would be of other shapes, and could
+    be rounded differently.
+
+    Parameters
+    ----------
+    X : array of the device
+        All rows of the half-problem, in the original basis.
+    is_start : bool
+        Whether X is the start of an iterative solver.
+    """
+
+    def __init__(self, device: Device, fixed: FixedSide, X: Any, *, is_start: bool) -> None:
+        self._device, self._fixed, self._X, self._is_start = device, fixed, X, is_start
+        self._solved: list[NDArray[np.integer]] = []
+
+    @cached_property
+    def factors(self) -> Any:
+        """All rows, in the basis."""
+        xp, basis = self._device.xp, self._fixed.any_basis
+        assert basis is not None
+        return xp.matmul(self._X, basis.into) if self._is_start else xp.zeros_like(self._X)
+
+    def add(self, rows: NDArray[np.integer]) -> None:
+        """Add the positions of solved rows."""
+        self._solved.append(rows)
+
+    def transform_back(self) -> None:
+        """Write the solved rows in the original basis."""
+        if not self._solved:
+            return
+        basis, rows = self._fixed.any_basis, np.sort(np.concatenate(self._solved))
+        assert basis is not None
+        for block in blocks(len(rows), ROWS_PER_PRODUCT):
+            chosen = block if len(rows) == len(self._X) else self._device.asarray(rows[block])
+            self._X[chosen] = self._device.xp.matmul(self.factors[chosen], basis.back)

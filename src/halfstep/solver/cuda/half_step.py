@@ -13,7 +13,7 @@ from halfstep.solver.cuda.cg import Division, take_steps
 from halfstep.solver.cuda.device import Device
 from halfstep.solver.cuda.dual import solve_in_dual
 from halfstep.solver.cuda.exact import solve_rows
-from halfstep.solver.cuda.fixed_side import FixedSide
+from halfstep.solver.cuda.fixed_side import FixedSide, RowsInBasis
 from halfstep.solver.cuda.gram import gramian
 from halfstep.solver.cuda.layout import SHAPES, Layout
 from halfstep.solver.cuda.loss import data_terms, regularization_term
@@ -81,21 +81,26 @@ class DeviceHalfStep:
             plan = self._plan if self.problem.weights.dtype == Y.dtype else self._plan.astype(Y.dtype)
             division = Division.of(self._device, plan, fixed, solver.steps)
         in_float64 = [np.empty(0, np.intp) if division is None else division.in_float64]
+        in_basis = RowsInBasis(self._device, fixed, X, is_start=division is not None)
         status = self._device.xp.zeros(len(X), np.uint8)
         first = 0
         for rows in self._ranges:
             last = first + len(rows.problem.regularization)
-            problem, some, unsolved = rows.arrays(Y.dtype), X[first:last], status[first:last]
-            exact, given = rows.exact, (problem, fixed, first, some)
+            problem, exact = rows.arrays(Y.dtype), rows.exact
             if division is not None and isinstance(solver, ConjugateGradient):
                 by_steps = in_range(division.by_steps, first, last)
-                in_float64.append(first + take_steps(self._device, *given, by_steps, solver.steps))
+                if fixed.any_basis is not None:
+                    in_basis.add(first + by_steps)
+                some = (X if fixed.any_basis is None else in_basis.factors)[first:last]
+                unsolved = take_steps(self._device, problem, fixed, first, some, by_steps, solver.steps)
+                in_float64.append(first + unsolved)
                 exact = rows.listed(in_range(division.exact, first, last))
             if len(exact.rows) > 0:
-                self._solve_exactly(rows, exact, *given, unsolved)
+                self._solve_exactly(rows, exact, problem, fixed, first, X[first:last], in_basis, status[first:last])
             if len(rows.empty) > 0:
-                some[rows.empty] = 0.0
+                X[first:last][rows.empty] = 0.0
             first = last
+        in_basis.transform_back()
         return np.union1d(np.concatenate(in_float64), np.flatnonzero(self._device.asnumpy(status)))
 
     def _solve_exactly(
@@ -106,30 +111,29 @@ class DeviceHalfStep:
         fixed: FixedSide,
         first: int,
         X: Any,
+        in_basis: RowsInBasis,
         status: Any,
     ) -> None:
         """Solve some rows of a range, in the primal or in the dual."""
-        device, basis = self._device, fixed.common_basis
+        device, basis, last = self._device, fixed.common_basis, first + len(X)
         if basis is not None:
-            problem, solved = basis.problem(problem, first), device.xp.zeros_like(X)
-            solve_rows(device, exact.primal, problem, np.empty((0, 0)), basis.Y, solved, status)
-            solve_in_dual(device, exact.dual, problem, basis.g, basis.Y, solved, status)
-            chosen = slice(None) if exact is rows.exact else device.asarray(exact.rows)
-            X[chosen] = device.xp.matmul(solved[chosen], basis.back)
+            problem, some = basis.problem(problem, first), in_basis.factors[first:last]
+            solve_rows(device, exact.primal, problem, np.empty((0, 0)), basis.Y, some, status)
+            solve_in_dual(device, exact.dual, problem, basis.g, basis.Y, some, status)
+            in_basis.add(first + exact.rows)
             return
         solve_rows(device, exact.primal, problem, fixed.G, fixed.Y, X, status)
         if len(fixed.G) == 0:
             solve_in_dual(device, exact.dual, problem, X[:0, 0], fixed.Y, X, status)
         elif exact.dual:
             basis = fixed.basis  # computed on this machine while the device solves the other rows
+            in_dual = exact.rows[rows.is_dual[exact.rows]]
             if basis is None:
-                in_primal = rows.in_primal(exact.rows[rows.is_dual[exact.rows]])
-                solve_rows(device, in_primal, problem, fixed.G, fixed.Y, X, status)
+                solve_rows(device, rows.in_primal(in_dual), problem, fixed.G, fixed.Y, X, status)
                 return
-            problem, solved = basis.problem(problem, first), device.xp.zeros_like(X)
-            solve_in_dual(device, exact.dual, problem, basis.g, basis.Y, solved, status)
-            for listed in exact.dual.values():
-                X[listed.rows] = device.xp.matmul(solved[listed.rows], basis.back)
+            some = in_basis.factors[first:last]
+            solve_in_dual(device, exact.dual, basis.problem(problem, first), basis.g, basis.Y, some, status)
+            in_basis.add(first + in_dual)
 
     def data_terms(self, Y: Any, X: Any) -> tuple[float, float]:
         """Return the terms of observed and of missing cells."""

@@ -27,12 +27,15 @@ def timestamps_of(data: Interactions) -> NDArray[Any]:
     return data.timestamps
 
 
-def train_and_test(data: Interactions, is_test: NDArray[np.bool_]) -> Split:
-    """Return training and test sets; DataError if one of them is empty."""
+def train_and_test(data: Interactions, is_test: NDArray[np.bool_], change: str) -> Split:
+    """Return training and test sets; DataError if one is empty, with the parameters to change."""
     n_test = int(np.count_nonzero(is_test))
     if n_test in (0, len(data)):
         name = "test" if n_test == 0 else "training"
-        raise DataError(f"the {name} set of the split has none of the {len(data):,} interactions")
+        raise DataError(
+            f"the {name} set of the split has none of the {len(data):,} interactions: change {change}, or give more "
+            "interactions"
+        )
     return data.subset(~is_test), data.subset(is_test)
 
 
@@ -51,7 +54,7 @@ def size_of_test_set(data: Interactions, test_fraction: Any) -> int:
 def checked_fraction(name: str, fraction: Any) -> float:
     """Return a fraction; ParameterError if it is not between 0 and 1."""
     if not isinstance(fraction, float | int | np.floating) or not 0 < fraction < 1:
-        raise ParameterError(f"{name} must be a number above 0 and below 1, not {fraction!r}")
+        raise ParameterError(f"{name}={fraction!r}: give a number above 0 and below 1")
     return float(fraction)
 
 
@@ -94,8 +97,8 @@ def time_like(timestamps: NDArray[Any], at: Any) -> Any:
     try:
         time = as_timestamps([at])
     except DataError:
-        raise ParameterError(f"at must be a time or a finite number, not {at!r}") from None
+        raise ParameterError(f"at={at!r}: give a time or a finite number") from None
     if (time.dtype.kind == "M") != (timestamps.dtype.kind == "M"):
         kind = "datetimes" if timestamps.dtype.kind == "M" else "numbers"
-        raise ParameterError(f"at={at!r}, but the timestamps are {kind}: give one of these")
+        raise ParameterError(f"at={at!r}, but the timestamps are {kind}: give a {kind.removesuffix('s')}")
     return time[0]

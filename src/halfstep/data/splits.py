@@ -74,7 +74,7 @@ def split_by_time(
     else:
         latest = np.argsort(timestamps, kind="stable")[len(data) - size_of_test_set(data, test_fraction) :]
         is_test = mask_of(len(data), latest)
-    train, test = train_and_test(data, is_test)
+    train, test = train_and_test(data, is_test, "test_fraction" if at is None else "at")
     test = keep_known(test, train, min_train_ratings=min_train_ratings, drop_unseen_items=drop_unseen_items)
     return train, test
 
@@ -107,7 +107,7 @@ def split_leave_last_out(data: Interactions, *, n: int = 1, min_train_ratings: i
     check_integer("n", n, minimum=1)
     check_integer("min_train_ratings", min_train_ratings, minimum=1)
     sizes = np.where(data.user_counts >= n + min_train_ratings, n, 0)
-    return train_and_test(data, last_of_each(data, sizes, timestamps_of(data)))
+    return train_and_test(data, last_of_each(data, sizes, timestamps_of(data)), "n or min_train_ratings")
 
 
 def split_fraction_per_user(
@@ -151,7 +151,7 @@ def split_fraction_per_user(
     check_integer("min_train_ratings", min_train_ratings, minimum=1)
     keys = order_of(data, order, as_generator(random_state))
     sizes = np.minimum(share_of(data.user_counts, fraction), data.user_counts - min_train_ratings)
-    return train_and_test(data, last_of_each(data, sizes, keys))
+    return train_and_test(data, last_of_each(data, sizes, keys), "test_fraction or min_train_ratings")
 
 
 def split_held_out_users(
@@ -255,7 +255,7 @@ def split_random(
     data = as_interactions(data)
     size = size_of_test_set(data, test_fraction)
     rows = as_generator(random_state).permutation(len(data))[:size]
-    return train_and_test(data, mask_of(len(data), rows))
+    return train_and_test(data, mask_of(len(data), rows), "test_fraction")
 
 
 def k_folds(
@@ -286,7 +286,7 @@ def k_folds(
     if n_folds > len(data):
         raise ParameterError(f"n_folds={n_folds} exceeds the {len(data)} interactions: lower it")
     folds = np.array_split(as_generator(random_state).permutation(len(data)), n_folds)
-    return (train_and_test(data, mask_of(len(data), fold)) for fold in folds)
+    return (train_and_test(data, mask_of(len(data), fold), "n_folds") for fold in folds)
 
 
 def time_folds(

@@ -210,6 +210,11 @@ def test_trials_are_pruned_during_a_fit(ratings: hs.Interactions) -> None:
     assert "6 trials, 1 pruned" in repr(found)
 
 
+def test_a_single_trial_is_in_the_singular(ratings: hs.Interactions) -> None:
+    found = hs.tune(hs.ItemBias(), ratings, {"regularization": [5.0]}, refit=False)
+    assert ": 1 trial, " in repr(found)
+
+
 def test_failed_trials_are_recorded(ratings: hs.Interactions) -> None:
     found = hs.tune(ALS, ratings, {"rank": [-1, 2]})
     assert [trial.state for trial in found] == ["failed", "finished"]

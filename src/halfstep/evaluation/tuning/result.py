@@ -240,7 +240,8 @@ class Tuning:
     def _about(self) -> tuple[str, ...]:
         """Return descriptions of the search and of the scores, and the error of the first failed trial."""
         states = Counter(trial.state for trial in self.trials)
-        counts = [f"{len(self.trials)} trials", *(f"{states[s]} {s}" for s in ("pruned", "failed") if states[s])]
+        n = len(self.trials)
+        counts = [f"{n} trial{'s' * (n != 1)}", *(f"{states[s]} {s}" for s in ("pruned", "failed") if states[s])]
         cold = f", {sum(self.n_cold):,} of cold-start users or items excluded" if any(self.n_cold) else ""
         failure = next((trial.error for trial in self.trials if trial.state == "failed"), None)
         return (

@@ -134,7 +134,7 @@ def test_ids_are_read_with_the_types_of_the_model(shell: Shell, tmp_path: Path) 
         ("update {}/weighted.halfstep {}/today.csv --time when", "the new interactions have no values"),
         ("update {}/model.halfstep {}/today.csv --value plays", "timestamps"),
         ("update {}/model.halfstep {}/today.csv --value plays --time when --duplicates error", "set --duplicates"),
-        ("update {}/popular.halfstep {}/today.csv", "is of class Popularity, which has no incremental updates"),
+        ("update {}/popular.halfstep {}/today.csv", "is of class Popularity, which does not support incremental"),
     ],
 )
 def test_errors_leave_the_model_unchanged(shell: Shell, folder: Path, line: str, message: str) -> None:

@@ -216,5 +216,5 @@ def test_errors_of_evaluate_stream():
     with pytest.raises(DataError, match="all events of the stream are in the training data"):
         hs.evaluate_stream(model, hs.Interactions.from_arrays([1], ["x"]), update=False)
     if not hasattr(model, "partial_fit"):
-        with pytest.raises(ParameterError, match="Popularity has no incremental updates: set update=False"):
+        with pytest.raises(ParameterError, match="Popularity does not support incremental updates: set update=False"):
             hs.evaluate_stream(model, stream)

@@ -90,8 +90,8 @@ def update(
     fitted = hs.load(model)
     if not hasattr(fitted, "partial_fit"):
         raise hs.errors.ParameterError(
-            f"{model} is of class {type(fitted).__name__}, which has no incremental updates: fit it again with "
-            "halfstep fit"
+            f"{model} is of class {type(fitted).__name__}, which does not support incremental updates: fit it "
+            "again with halfstep fit"
         )
     data = table.read(file, fitted)
     note(f"{file}: {data}")

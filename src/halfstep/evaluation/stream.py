@@ -186,7 +186,7 @@ def evaluate_stream(
     check_threads(threads)
     seed = int(as_generator(random_state).integers(1 << 62))
     if update and not isinstance(model, _Learner):
-        raise ParameterError(f"{type(model).__name__} has no incremental updates: set update=False")
+        raise ParameterError(f"{type(model).__name__} does not support incremental updates: set update=False")
     training = training_of(model)
     events = as_interactions(stream)
     if events.timestamps is not None:
@@ -195,7 +195,7 @@ def evaluate_stream(
     fresh = ~seen(training, events)
     events, n_repeats = events.subset(fresh), int(np.count_nonzero(~fresh))
     if len(events) == 0:
-        raise DataError("there is nothing to score: all events of the stream are in the training data")
+        raise DataError("there is nothing to score: all events of the stream are in the training data; give others")
     longest = max(metric.n or 0 for metric in asked)
     copied = copy.copy(model)
     if update and isinstance(copied, _Learner):

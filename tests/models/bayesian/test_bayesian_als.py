@@ -415,7 +415,7 @@ def test_invalid_parameters_are_refused(parameters: dict, message: str) -> None:
 
 def test_invalid_input_is_refused(data: hs.Interactions, model: hs.BayesianALS) -> None:
     assert not hasattr(model, "partial_fit")  # each sample depends on all data
-    with pytest.raises(ParameterError, match="BayesianALS has no incremental updates: set update=False"):
+    with pytest.raises(ParameterError, match="BayesianALS does not support incremental updates: set update=False"):
         hs.evaluate_stream(model, data)
     with pytest.raises(ParameterError, match="interval=90"):
         model.predict(data, interval=90)

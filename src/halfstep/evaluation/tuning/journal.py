@@ -36,8 +36,8 @@ class _File(JournalFileBackend):
             super().append_logs(logs)
         except OSError as error:
             raise JournalError(
-                f"{self._file_path} cannot be written ({error.strerror}): free space and run the search again, which "
-                "continues from there, or name another file"
+                f"{self._file_path} cannot be written ({error.strerror}): free disk space and run the search again, "
+                "which resumes from this file, or name another file"
             ) from error
 
 
@@ -94,8 +94,8 @@ def recorded_trials(journal: optuna.Study, path: Path | None, search: Mapping[st
     for name, value in wanted.items():
         if found.get(name) != value:
             raise JournalError(
-                f"{path} is the journal of another search: its {name} is {_brief(found.get(name))}, and "
-                f"that of this search is {_brief(value)}; continue with the same {name}, or name another file"
+                f"{path} is the journal of another search, with {name}={_brief(found.get(name))} instead of "
+                f"{_brief(value)}: continue with the same {name}, or name another file"
             )
     return journal.get_trials(deepcopy=False)
 

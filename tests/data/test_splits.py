@@ -350,7 +350,7 @@ def test_folds_partition_interactions(data: Interactions, n_folds: int, seed: in
 @pytest.mark.parametrize("fraction", [0, 1, 1.5, -0.1, float("nan"), "0.2", None, True])
 def test_bad_fractions(fraction: Any) -> None:
     data = numbered([1, 2], [1, 1], [1, 4])
-    with pytest.raises(ParameterError, match="test_fraction=.*: give a number above 0 and below 1"):
+    with pytest.raises(ParameterError, match=r"test_fraction=.*: give a number above 0 and below 1"):
         split_random(data, fraction)
 
 

@@ -70,7 +70,7 @@ class Evaluation(Report):
     def __getitem__(self, key: tuple[str, str]) -> float:
         """Return the value of a metric for a model; the metric is a name such as "ndcg", or "ndcg@10"."""
         if not (isinstance(key, tuple) and len(key) == 2):
-            raise ParameterError(f"report[{key!r}]: give a model and a metric, as in report['ALS', 'ndcg']")
+            raise ParameterError(f"evaluation[{key!r}]: give a model and a metric, as in evaluation['ALS', 'ndcg']")
         return self.find(*key).value
 
     def per_user(self, model: str, metric: str) -> NDArray[np.float64]:
@@ -86,7 +86,7 @@ class Evaluation(Report):
         row = self.find(model, metric)
         figure = self.figures[model, Metric(row.metric, row.n)]
         if not isinstance(figure, Mean):
-            raise DataError(f"{row.label} has no values for users: use evaluation[model, metric]")
+            raise DataError(f"{row.label} is not a mean over users: use evaluation[{model!r}, {row.label!r}]")
         return figure.per_user
 
     def difference(self, a: str, b: str, metric: str) -> Row:
@@ -261,7 +261,7 @@ def evaluate(
     task = Task.of(first, held_out, exclude_seen, candidates, relevant_from)
     if protocol is not None:
         check_task(protocol, models, task)
-    ranks = _ranks_items(asked, task)
+    ranks = _ranks_items(asked, task, relevant_from)
     baselines = fitted_baselines(baseline, models, asked)
     figures: dict[tuple[str, Metric], Mean | float] = {}
     for name, compared in ({name: Compared(each, asked) for name, each in models.items()} | baselines).items():
@@ -357,12 +357,15 @@ def _asked(metrics: str | Sequence[str] | None, n: int | Sequence[int] | None) -
     return read_metrics(metrics, DEFAULT_CUTOFF if n is None else n, (*PER_LIST, *PER_PAIR))
 
 
-def _ranks_items(asked: Sequence[Metric], task: Task) -> bool:
+def _ranks_items(asked: Sequence[Metric], task: Task, relevant_from: float | None) -> bool:
     """Return whether there are ranking metrics; raise DataError if there are, and no item is relevant."""
     ranks = any(metric.name in PER_LIST for metric in asked)
     if ranks and not task.relevant.any():
-        seen = f" that is not in the training data: {task.n_repeats:,} are" if task.n_repeats else ""
-        raise DataError(f"there is nothing to score: no user has a relevant item in the test set{seen}")
+        seen = f" ({task.n_repeats:,} interactions in the training data are ignored)" if task.n_repeats else ""
+        raise DataError(
+            f"there is nothing to score: no user has a relevant item in the test set{seen}; lower relevant_from, "
+            f"which is {relevant_from}"
+        )
     return ranks
 
 

@@ -36,7 +36,9 @@ def check_history(path: Path) -> None:
     with open_regular(path) as file:
         beginning = file.read(len(BEGINNING))
     if not BEGINNING.startswith(beginning):
-        raise DataError(f"{path} is not a history of evaluations, whose lines begin with {BEGINNING.decode()}")
+        raise DataError(
+            f"{path} is not a history of evaluations, whose lines begin with {BEGINNING.decode()}: name another file"
+        )
 
 
 def append_to_history(path: Path, record: Mapping[str, Any]) -> None:

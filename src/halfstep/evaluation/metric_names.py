@@ -119,11 +119,11 @@ def read_metrics(metrics: str | Sequence[str], n: int | Sequence[int], allowed: 
         if name not in allowed:
             close = close_names(given, allowed)
             hint = f" (did you mean {' or '.join(map(repr, close))}?)" if close else ""
-            raise ParameterError(f"unknown metric {given!r}{hint}; available are {', '.join(allowed)}")
+            raise ParameterError(f"unknown metric {given!r}{hint}: give one of {', '.join(allowed)}")
         if name in PER_PAIR:
             if at:
                 raise ParameterError(
-                    f"metric {given!r}: {name} is a metric of predictions without cutoff; remove @{own}"
+                    f"metric {given!r}: {name} is a metric of predictions, which has no cutoff; remove @{own}"
                 )
             asked.append(Metric(name, None))
         elif at:

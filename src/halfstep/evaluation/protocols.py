@@ -106,6 +106,6 @@ def _check_held_out(name: str, model: FactorModel, test: Interactions) -> None:
         raise DataError(
             f"protocol={name!r} scores users that are not in the training data, but "
             f"{np.count_nonzero(is_trained):,} of the {np.count_nonzero(test.user_counts):,} users of the test set "
-            f"are, such as {user!r}: split by split_held_out_users, or if only the ids are the same, as of rows of "
-            "sparse matrices, give others by Interactions.from_sparse(matrix, users=...)"
+            f"are, such as {user!r}: split by split_held_out_users; if different users have the same ids, as rows of "
+            "sparse matrices do, set other ids in Interactions.from_sparse(matrix, users=...)"
         )

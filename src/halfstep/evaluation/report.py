@@ -98,7 +98,7 @@ class Report:
             If there is no such row, or several because the metric has several cutoffs.
         """
         if not isinstance(model, str) or model not in self.models:
-            raise ParameterError(f"there is no model {model!r}: there are {', '.join(self.models)}")
+            raise ParameterError(f"there is no model {model!r}: give one of {', '.join(self.models)}")
         asked = metric if isinstance(metric, str) else None
         rows = [row for row in self.rows if row.model == model and asked in (row.label, row.metric)]
         if len(rows) == 1:
@@ -114,7 +114,10 @@ class Report:
             for report, each in ((self, row), (other, other_row))
         )
         if not (isinstance(one, Mean) and isinstance(two, Mean)):
-            raise DataError(f"{row.label} of {a} or {b} is not a mean over users: compare the values")
+            raise DataError(
+                f"{row.label} is not a mean over users, so it has no bootstrap interval: compare the values of {a} "
+                f"and {b}"
+            )
         estimates = resample([one, two], self.resamples, self.seed)
         low, high = intervals(estimates[:, :1] - estimates[:, 1:], self.confidence)[0].tolist()
         return Row(f"{a} − {b}", row.metric, row.n, one.value - two.value, low, high)

@@ -158,8 +158,8 @@ def known_positions(model: FactorModel, test: Interactions) -> tuple[NDArray[np.
         if (positions[counts > 0] < 0).all():
             unknown, known = ids[counts > 0].tolist()[0], vocabulary[0]
             raise DataError(
-                f"no {what} of the test set is known to the model: {what} ids are such as {unknown!r}, but those of "
-                f"the model such as {known!r}: use the ids of the training data"
+                f"no {what} of the test set is known to the model: the test set has {what} ids such as {unknown!r}, "
+                f"but the model has {what} ids such as {known!r}; use the ids of the training data"
             )
         of_both.append(positions)
     return of_both[0], of_both[1]

@@ -84,7 +84,9 @@ class TrialMetric:
 
             metric = cls(asked.label, True, of_list)
         if direction is not None and (direction == "maximize") != metric.maximize:
-            raise ParameterError(f"direction={direction!r}: {metric.label} is always {_worded(metric.maximize)}")
+            raise ParameterError(
+                f"direction={direction!r}: {metric.label} is always {_worded(metric.maximize)}; omit direction"
+            )
         return metric
 
 
@@ -134,12 +136,12 @@ def make_folds(data: Interactions, split: Folds | None, seed: int) -> tuple[list
         known = keep_known(test, train, min_train_ratings=1, drop_unseen_items=True)
         if len(known) == 0:
             raise DataError(
-                f"fold {number} is too small: none of its {len(test):,} test interactions is of a user and an item "
-                f"that have any of its {len(train):,} training interactions; set split=... to fewer or larger folds"
+                f"fold {number} is too small: none of its {len(test):,} test interactions has both a user and an "
+                f"item of its {len(train):,} training interactions; set split=... to fewer or larger folds"
             )
         folds.append(Fold(train, known, len(test) - len(known)))
     if not folds:
-        raise DataError("split returned no folds: give at least one pair of training and test data")
+        raise DataError("split has no folds: give at least one pair of training and test data")
     return folds, f"{len(folds)} {how}" if len(folds) > 1 else how.replace("folds", "one fold", 1)
 
 
@@ -150,7 +152,7 @@ def checked(value: Any, label: str) -> float:
     except (TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number):
-        raise DataError(f"the metric {label} returned {value!r}: it must be a finite number")
+        raise DataError(f"the metric {label} returned {value!r}: return a finite number")
     return number
 
 

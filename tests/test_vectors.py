@@ -129,7 +129,7 @@ def test_ids_of_a_search_follow_the_rule_of_ids(ids: list[Any], same: list[Any])
 
     assert hs.vectors.recall(vectors, search, 2) == 1.0
     with pytest.raises(
-        DataError, match=r"item id in the result of the search 2\.5 is a float, but the known item ids are"
+        DataError, match=r"item id 2\.5 in the result of the search is a float, but the known item ids are"
     ):
         hs.vectors.recall(vectors, lambda users, n: [[2.5]] * len(users), 2)
 

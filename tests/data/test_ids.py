@@ -127,7 +127,7 @@ def message(as_strings: bool, what: str) -> str:
     one = of_another_type(as_strings, what)
     kinds = ("an integer", "strings") if as_strings else ("a string", "integers")
     return (
-        rf"{what} id.* {one!r} is {kinds[0]}, but the known {what} ids are {kinds[1]} such as .*: convert the ids to"
+        rf"{what} id {one!r}.* is {kinds[0]}, but the known {what} ids are {kinds[1]} such as .*: convert the ids to"
     )
 
 
@@ -232,7 +232,7 @@ def test_error_for_one_id_of_another_type_among_many() -> None:
     model = fitted(False)
     with pytest.raises(DataError, match=r"user id 'x' is a string"):
         model.recommend([*range(1000), "x"])
-    with pytest.raises(DataError, match=r"item id in exclude 'x' is a string"):
+    with pytest.raises(DataError, match=r"item id 'x' in exclude is a string"):
         model.recommend(1, exclude=pd.Series([*range(1000), "x"]))
 
 
@@ -434,11 +434,11 @@ def test_rebased_error_for_ids_of_another_type(as_strings: bool) -> None:
 def test_metrics_error_for_ids_of_another_type(metric: Callable) -> None:
     assert metric([[1, 2]], [[3]]) == 0
     with pytest.raises(
-        DataError, match=r"id in recommended '1' is a string, but the known ids are integers such as 1"
+        DataError, match=r"id '1' in recommended is a string, but the known ids are integers such as 1"
     ):
         metric([["1", "2"]], [[1]])
     with pytest.raises(
-        DataError, match=r"id in recommended 2 is an integer, but the known ids are strings such as '1'"
+        DataError, match=r"id 2 in recommended is an integer, but the known ids are strings such as '1'"
     ):
         metric([["1", 2]], [["1"]])
     assert metric([[1.0, 2.0]], [[1]], 1) == metric([[1, 2]], [[1]], 1) == 1
@@ -448,7 +448,7 @@ def test_catalog_metrics_error_for_ids_of_another_type() -> None:
     data = pairs(USERS, ITEMS)
     for measure in (lambda: coverage([["10"]], data.items), lambda: novelty([["10"]], data)):
         with pytest.raises(
-            DataError, match=r"id in recommended '10' is a string, but the known (item )?ids are integers"
+            DataError, match=r"id '10' in recommended is a string, but the known (item )?ids are integers"
         ):
             measure()
 

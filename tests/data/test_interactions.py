@@ -713,7 +713,7 @@ class TestTitles:
 
     def test_error_for_invalid_titles(self) -> None:
         for titles, fault in (
-            ({"10": "Ten"}, "item id in item_titles '10' is a string, but the known item ids are integers"),
+            ({"10": "Ten"}, "item id '10' in item_titles is a string, but the known item ids are integers"),
             ({10: ["Ten"]}, r"the title of item 10 is \['Ten'\]: give a string"),
             (pd.DataFrame({"title": ["Ten"]}), r"item_titles has only the columns \['title'\]: give a table of ids"),
             ("name", "there is no column 'name' for title"),

@@ -167,7 +167,7 @@ def test_users_are_folded_in_with_their_features(ratings: hs.Interactions) -> No
     with pytest.raises(DataError, match="no column 'warm'"):
         model.fold_in(history, user_features=pd.DataFrame({"user": ["new"], "cold": [1]}))
     with pytest.raises(
-        DataError, match="user id in user_features 7 is an integer, but the known user ids are strings such as 'new'"
+        DataError, match="user id 7 in user_features is an integer, but the known user ids are strings such as 'new'"
     ):
         model.fold_in(history, user_features=new_users.assign(user=range(7, 7 + len(new_users))))
     with pytest.raises(DataError, match="was fitted without features"):
@@ -215,9 +215,9 @@ def test_file_contains_side_information(tmp_path: Path, ratings: hs.Interactions
         ({"item": ["tea"], "price": [np.inf]}, "feature 'price' has infinite values"),
         (
             {"item": [1], "price": [1.0]},
-            "item id in item_features 1 is an integer, but the known item ids are strings",
+            "item id 1 in item_features is an integer, but the known item ids are strings",
         ),
-        ({"item": ["tea", 1], "price": [1.0, 2.0]}, "item id in item_features 1 is an integer"),
+        ({"item": ["tea", 1], "price": [1.0, 2.0]}, "item id 1 in item_features is an integer"),
         ({"item": ["salt"], "price": [1.0]}, "none of the items in item_features, such as 'salt', is in the data"),
         ({"thing": ["tea"], "price": [1.0]}, "no column 'item' of ids"),
         ({"item": ["tea", "tea"], "price": [1.0, 2.0]}, "tea"),

@@ -261,7 +261,7 @@ def test_error_names_both_types_and_remedy() -> None:
     with pytest.raises(DataError) as caught:
         Vocabulary(["a", 12, UUID(int=1)]).position(2.5, name="item id in exclude")
     assert str(caught.value) == (
-        "item id in exclude 2.5 is a float, but the known item ids are strings such as 'a' and integers such as 12 "
+        "item id 2.5 in exclude is a float, but the known item ids are strings such as 'a' and integers such as 12 "
         "and of type UUID such as UUID('00000000-0000-0000-0000-000000000001'): convert the ids to one of these types"
     )
     with pytest.raises(

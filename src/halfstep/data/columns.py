@@ -132,6 +132,12 @@ def plural(name: str) -> str:
     return f"{noun}s{preposition}{where}"
 
 
+def with_value(name: str, value: object) -> str:
+    """Return a name with a value, such as "item id 3 in exclude" for "item id in exclude"."""
+    noun, preposition, where = name.partition(" in ")
+    return f"{noun} {value!r}{preposition}{where}"
+
+
 def as_numbers(values: Any, name: str) -> NDArray[np.float64]:
     """Convert a column of finite numbers to a float64 array, always a copy."""
     column = as_column(values, name)

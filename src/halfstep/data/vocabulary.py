@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from halfstep._support.checks import check_choice
 from halfstep._support.lazy import cached_property
 from halfstep._support.locks import ForkSafeLock
-from halfstep.data.columns import RowError, is_single, plural
+from halfstep.data.columns import RowError, is_single, plural, with_value
 from halfstep.data.id_columns import (
     PARSERS,
     PLAIN,
@@ -326,8 +326,8 @@ class Vocabulary:
         if known or readings:
             return (known or readings)[0]
         raise DataError(
-            f"{name} {text!r} cannot be parsed: the known {plural(name)} are {self._types_in_words()}; write it as "
-            "these are printed"
+            f"{with_value(name, text)} cannot be parsed: the known {plural(name)} are {self._types_in_words()}; "
+            "write it as these are printed"
         )
 
     def _check_types(self, column: NDArray[Any], name: str) -> None:
@@ -342,8 +342,9 @@ class Vocabulary:
         if len(self._types) == 1:
             _, remedy = type_in_words(*self._types)
         raise DataError(
-            f"{name} {item!r} is {type_in_words(type_of(type(item)))[0]}, but the known {name.partition(' in ')[0]}s "
-            f"are {self._types_in_words()}: convert the ids to {remedy.removeprefix('of ')}"
+            f"{with_value(name, item)} is {type_in_words(type_of(type(item)))[0]}, but the known "
+            f"{name.partition(' in ')[0]}s are {self._types_in_words()}: convert the ids to "
+            f"{remedy.removeprefix('of ')}"
         )
 
     def _types_in_words(self) -> str:
@@ -362,7 +363,7 @@ class Vocabulary:
 
     def _unknown(self, item: Any, name: str) -> UnknownIdError:
         held = f"holds {len(self):,} ids, such as {self[0]!r}" if len(self) else "is empty"
-        return UnknownIdError(f"unknown {name} {item!r}: the vocabulary {held}")
+        return UnknownIdError(f"unknown {with_value(name, item)}: the vocabulary {held}")
 
     @cached_property
     def _types(self) -> frozenset[type]:

@@ -150,7 +150,11 @@ def test_wrong_arguments_are_errors_with_a_remedy(data: hs.Interactions, tmp_pat
     with pytest.raises(ParameterError, match="random_state='x': give None, an integer"):
         hs.vectors.recall(found, lambda users, n: [], random_state="x")  # type: ignore[arg-type]
     n_users = len(found.user_ids)
-    for lists, what in ((None, "a NoneType"), ([1] * n_users, "single values"), (["ab"] * n_users, "single values")):
+    for lists, what in (
+        (None, "an object of type NoneType"),
+        ([1] * n_users, "single values"),
+        (["ab"] * n_users, "single values"),
+    ):
         with pytest.raises(DataError, match=f"the search returned {what}.*: return a list of ids for each"):
             hs.vectors.recall(found, lambda users, n, lists=lists: lists)
 

@@ -648,7 +648,7 @@ class TestOtherTables:
         assert_is_the_table(data)
         assert data.frame_kind == "polars"
         monkeypatch.setattr(tables, "find_spec", lambda name: None)
-        with pytest.raises(DataError, match="reading a OnlyAStream requires PyArrow or Polars"):
+        with pytest.raises(DataError, match="reading data of type OnlyAStream requires PyArrow or Polars"):
             Interactions.from_frame(OnlyAStream())
 
     def test_error_without_columns(self) -> None:

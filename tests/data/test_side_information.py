@@ -230,7 +230,7 @@ def test_error_for_invalid_features(ratings: hs.Interactions, given: dict, messa
 
 
 def test_error_for_other_types_of_features(ratings: hs.Interactions) -> None:
-    with pytest.raises(DataError, match="item_features is a dict"):
+    with pytest.raises(DataError, match="item_features is of type dict"):
         sampler().fit(ratings, item_features={"item": ["tea"]})
 
 

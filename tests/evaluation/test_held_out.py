@@ -566,7 +566,7 @@ def test_errors_of_evaluate(models, halves):
             hs.evaluate(models, train, metric)
     with pytest.raises(ParameterError, match=r"confidence=1\.0: give a number below 1"):
         hs.evaluate(models, test, confidence=1.0)
-    with pytest.raises(ParameterError, match="candidates is a list: give a mapping"):
+    with pytest.raises(ParameterError, match="candidates is of type list: give a mapping"):
         hs.evaluate(models, test, candidates=[1, 2])
     user, item = test.users[test.user_positions[0]], test.items[test.item_positions[0]]
     with pytest.raises(DataError, match=rf"item {item} of user {user} is not among the user's 1 candidates: add it"):

@@ -165,7 +165,7 @@ def test_types_of_lists():
         (["ab"], [{"a"}], r"recommended\[0\] is 'ab': give a list of ids"),
         ([["a"]], ["ab"], r"relevant\[0\] is 'ab': give a list of ids for each user, even for a single id"),
         ([["a"]], "ab", "relevant is 'ab'"),
-        ([{"a", "b"}], [{"a"}], r"recommended\[0\] is a set, which has no order"),
+        ([{"a", "b"}], [{"a"}], r"recommended\[0\] is of type set, which has no order"),
         ([[1]], [[]], "there is nothing to score: no user has a relevant item"),
         ([], [], "there is nothing to score: no user has a relevant item"),
     ],

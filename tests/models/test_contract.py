@@ -256,7 +256,9 @@ class TestFit:
 
     def test_takes_no_target(self, name: str) -> None:
         assert same_bits(made(name).fit(DATA, None), made(name).fit(DATA, y=None))
-        with pytest.raises(ParameterError, match=r"y is a ndarray: omit it, .* column of the data, as in Inter"):
+        with pytest.raises(
+            ParameterError, match=r"y is of type ndarray: omit it, .* column of the data, as in Inter"
+        ):
             made(name).fit(Untouchable(), np.ones(7))
 
     def test_of_interactions_matrices_and_dataframes_is_the_same(self, name: str) -> None:

@@ -43,7 +43,7 @@ def test_attributes_are_those_of_the_factorization(
 ) -> None:
     model = models[kind]
     assert getattr(model, name) is getattr(model._fitted, name.removesuffix("_"))
-    with pytest.raises(AttributeError, match=f"{name} of a {kind.__name__} is set by fit, and cannot be replaced"):
+    with pytest.raises(AttributeError, match=f"{name} of {kind.__name__} is set by fit and cannot be assigned"):
         setattr(model, name, None)
 
 

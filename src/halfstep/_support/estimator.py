@@ -92,7 +92,7 @@ class Estimator:
         """Check the parameters, and that `y` is None, which is present for compatibility with scikit-learn."""
         if y is not None:
             raise ParameterError(
-                f"y is a {type(y).__name__}: omit it, because values are a column of the data, as in "
+                f"y is of type {type(y).__name__}: omit it, because values are a column of the data, as in "
                 "Interactions.from_frame(table, value='rating')"
             )
         self._check_parameters()

@@ -387,7 +387,7 @@ class Interactions(ObservedCells):
         """
         for name, vocabulary in (("users", users), ("items", items)):
             if vocabulary is not None and not isinstance(vocabulary, Vocabulary):
-                raise ParameterError(f"{name} is a {type(vocabulary).__name__}: give a Vocabulary")
+                raise ParameterError(f"{name} is of type {type(vocabulary).__name__}: give a Vocabulary")
         u, i = self.user_positions, self.item_positions
         if users is not None:
             u = _positions_in(users, self.users, self.user_counts, "user id")[u]

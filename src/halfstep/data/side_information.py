@@ -300,8 +300,8 @@ def _table(given: Any, side: str) -> tuple[Any, list[Column]]:
     names = column_names(given)
     if names is None:
         raise DataError(
-            f"{side}_features is a {type(given).__name__}: give a dataframe with the column {side!r}, or a SciPy "
-            "sparse matrix with a row for each"
+            f"{side}_features is of type {type(given).__name__}: give a dataframe with the column {side!r}, or a "
+            "SciPy sparse matrix with a row for each"
         )
     if side not in names:
         raise DataError(f"{side}_features has no column {side!r} of ids: rename one of {', '.join(map(repr, names))}")

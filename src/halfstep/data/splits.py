@@ -384,7 +384,7 @@ def keep_known(
     check_flag("drop_unseen_items", drop_unseen_items)
     for name, data in (("test", test), ("train", train)):
         if not isinstance(data, Interactions):
-            raise DataError(f"{name} is a {type(data).__name__}: give the Interactions of one split")
+            raise DataError(f"{name} is of type {type(data).__name__}: give the Interactions of one split")
     if test.users != train.users or test.items != train.items:
         raise DataError("test and train do not share their vocabularies: create both by one split")
     known = train.user_counts[test.user_positions] >= min_train_ratings

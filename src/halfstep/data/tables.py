@@ -109,7 +109,9 @@ def _of_arrow(data: Any) -> Columns | None:
 
             frame = pl.DataFrame(data)
         else:
-            raise DataError(f"reading a {type(data).__name__} requires PyArrow or Polars: run pip install pyarrow")
+            raise DataError(
+                f"reading data of type {type(data).__name__} requires PyArrow or Polars: run pip install pyarrow"
+            )
     except DataError:
         raise
     except Exception as error:  # any error of PyArrow, of Polars or of the exporter

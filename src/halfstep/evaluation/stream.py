@@ -82,7 +82,7 @@ class StreamEvaluation(Report):
             If the events are not the same.
         """
         if not isinstance(other, StreamEvaluation):
-            raise ParameterError(f"other is a {type(other).__name__}: give the result of evaluate_stream")
+            raise ParameterError(f"other is of type {type(other).__name__}: give the result of evaluate_stream")
         same = np.array_equal(self.users, other.users) and np.array_equal(self.items, other.items)
         if not same:
             raise DataError("the two evaluations are of different events: score the same stream with both models")

@@ -181,7 +181,9 @@ def _check_candidates(
     They are returned as arrays, because iterators can be read only once.
     """
     if not isinstance(candidates, Mapping):
-        raise ParameterError(f"candidates is a {type(candidates).__name__}: give a mapping from user id to item ids")
+        raise ParameterError(
+            f"candidates is of type {type(candidates).__name__}: give a mapping from user id to item ids"
+        )
     candidates = model.users_.keyed(candidates, name="user id in candidates")
     is_candidate = np.zeros(len(model.items_), bool)
     by_user: dict[Any, set[Any]] = {}

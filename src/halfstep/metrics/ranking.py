@@ -329,7 +329,9 @@ def _of_sequences(name: str, lists: Any, ordered: bool) -> _ListedIds:
         if isinstance(each, str | bytes) or not isinstance(each, Iterable):
             raise DataError(f"{name}[{number}] is {each!r}: give a list of ids for each user, even for a single id")
         if ordered and isinstance(each, set | frozenset) and len(each) > 1:
-            raise DataError(f"{name}[{number}] is a {type(each).__name__}, which has no order: give a ranked list")
+            raise DataError(
+                f"{name}[{number}] is of type {type(each).__name__}, which has no order: give a ranked list"
+            )
         rows.append(each.tolist() if isinstance(each, np.ndarray) else list(each))
     lengths = np.array([len(row) for row in rows], dtype=np.int64)
     ids = [each for row in rows for each in row]

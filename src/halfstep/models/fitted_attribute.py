@@ -32,4 +32,4 @@ class FittedAttribute(Generic[T]):
         return value
 
     def __set__(self, model: Model, value: object) -> NoReturn:
-        raise AttributeError(f"{self._name} of a {type(model).__name__} is set by fit, and cannot be replaced")
+        raise AttributeError(f"{self._name} of {type(model).__name__} is set by fit and cannot be assigned")

@@ -84,7 +84,7 @@ def _lists(found: Any, n_users: int, n: int) -> list[list[Any]]:
     """Return the first n ids that a search found for each user."""
     lists = list(found) if isinstance(found, Iterable) else []
     if len(lists) != n_users:
-        what = f"{len(lists):,} lists" if isinstance(found, Iterable) else f"a {type(found).__name__}"
+        what = f"{len(lists):,} lists" if isinstance(found, Iterable) else f"an object of type {type(found).__name__}"
         raise DataError(f"the search returned {what} for {n_users:,} users: return a list of ids for each")
     if not all(isinstance(each, Iterable) and not isinstance(each, str | bytes) for each in lists):
         raise DataError("the search returned single values for users: return a list of ids for each")

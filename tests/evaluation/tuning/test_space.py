@@ -48,7 +48,7 @@ def test_paths_set_parts_of_the_regularization() -> None:
     ("space", "message"),
     [
         ({}, "space is empty: name at least one"),
-        ([1], "space is a list: give a mapping"),
+        ([1], "space is of type list: give a mapping"),
         ({"rnak": [1]}, r"ALS has no parameter 'rnak' \(did you mean 'rank'\?\); it has objective, rank,"),
         ({"objective.bias": [True]}, r"Explicit has no parameter 'bias' of 'objective.bias' \(did you mean 'biases'"),
         ({"rank.users.more": [1]}, "there is no parameter 'users' of 'rank.users.more': 16 has none"),

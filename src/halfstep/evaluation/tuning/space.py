@@ -134,7 +134,9 @@ class Space:
             If the space is empty, or a name or its values are invalid.
         """
         if not isinstance(given, Mapping):
-            raise ParameterError(f"space is a {type(given).__name__}: give a mapping from parameter to its values")
+            raise ParameterError(
+                f"space is of type {type(given).__name__}: give a mapping from parameter to its values"
+            )
         if not given:
             raise ParameterError("space is empty: name at least one parameter with the values to try")
         return cls({name: _dimension(name, values, estimator) for name, values in given.items()})

@@ -197,7 +197,10 @@ class BayesianALS(SampledModel):
             )
         is_pair = isinstance(self.init, tuple | list) and len(self.init) == 2
         if not (self.init is None or is_pair or isinstance(self.init, FactorModel | NotStored)):
-            raise ParameterError("init: give a fitted model, or a pair of arrays, the factors of users and of items")
+            raise ParameterError(
+                f"init is of type {type(self.init).__name__}: give a fitted model, or a pair of arrays, the user "
+                "factors and the item factors"
+            )
 
     def fit(
         self, data: Interactions | object, y: None = None, *, user_features: Any = None, item_features: Any = None

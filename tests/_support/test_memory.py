@@ -40,7 +40,8 @@ ESTIMATORS: dict[str, Callable[..., Any]] = {
 @pytest.mark.parametrize("rank", [10**9, 10**18])
 def test_error_for_rank_that_exceeds_memory(data: hs.Interactions, name: str, rank: int) -> None:
     message = (
-        rf"^rank={rank} for 3 users and 3 items requires at least [0-9,.]+ GB of memory, but only [0-9,.]+ GB exist:"
+        rf"^rank={rank} for 3 users and 3 items requires at least [0-9,.]+ GB of memory, but only [0-9,.]+ GB are "
+        "available: lower the rank"
     )
     with pytest.raises(ParameterError, match=message):
         ESTIMATORS[name](rank=rank, iterations=3).fit(data)
@@ -49,7 +50,7 @@ def test_error_for_rank_that_exceeds_memory(data: hs.Interactions, name: str, ra
 @pytest.mark.usefixtures("small_machine")
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_the_limit_is_that_of_the_machine(data: hs.Interactions, name: str) -> None:
-    with pytest.raises(ParameterError, match=r"but only 0\.0 GB exist: lower the rank"):
+    with pytest.raises(ParameterError, match=r"but only 0\.0 GB are available: lower the rank"):
         ESTIMATORS[name](rank=100_000, iterations=3).fit(data)
     ESTIMATORS[name](rank=3, iterations=3, random_state=0).fit(data)
 

@@ -117,7 +117,7 @@ def test_initial_factors(small: hs.Interactions) -> None:
     init = np.ones(shapes[0]), np.random.default_rng(0).random(shapes[1])
     model = hs.ALS(hs.Implicit(nonnegative=True), init=init, iterations=2).fit(small)
     assert (model.item_factors_ >= 0).all()
-    with pytest.raises(ParameterError, match="init has factors as low as -1, but the objective is nonnegative"):
+    with pytest.raises(ParameterError, match="init: the lowest factor is -1, but the objective is nonnegative"):
         hs.ALS(hs.Implicit(nonnegative=True), init=(init[0], -np.ones(shapes[1]))).fit(small)
 
 

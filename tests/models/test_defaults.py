@@ -381,7 +381,7 @@ class TestWarnings:
                 hs.Implicit(target=hs.weights.preference(above=99.0)),
                 1,
                 0.1,
-                "all targets are 0: give values or an .*",
+                "all targets are 0: give other values, or an .*",
             ),
         ],
     )

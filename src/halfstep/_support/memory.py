@@ -46,7 +46,8 @@ def check_memory(needed: int, what: str, remedy: str) -> None:
     available = machine_memory()
     if available is not None and needed > available:
         raise ParameterError(
-            f"{what} requires at least {_shown(needed)} of memory, but only {_shown(available)} exist: {remedy}"
+            f"{what} requires at least {_shown(needed)} of memory, but only {_shown(available)} are available: "
+            f"{remedy}"
         )
 
 

@@ -195,11 +195,14 @@ class ALS(IncrementalModel):
         check_threads(self.threads)
         check_choice("backend", self.backend, get_args(BackendName))
         if not isinstance(self.objective, Objective):
-            raise ParameterError(f"objective={self.objective!r}: give one such as Explicit() or Implicit()")
+            raise ParameterError(f"objective={self.objective!r}: give an objective such as Explicit() or Implicit()")
         if self.rank is not None:
             check_integer("rank", self.rank, minimum=0 if self.objective.biases else 1)
         if self.init is not None and not (isinstance(self.init, tuple | list) and len(self.init) == 2):
-            raise ParameterError("init: give a pair of arrays, the factors of users and of items")
+            raise ParameterError(
+                f"init is of type {type(self.init).__name__}: give a pair of arrays, the user factors and the item "
+                "factors"
+            )
         if not isinstance(self.callbacks, list | tuple) or not all(map(callable, self.callbacks)):
             raise ParameterError(
                 f"callbacks={self.callbacks!r}: give a list of functions that take the model, or () for none"

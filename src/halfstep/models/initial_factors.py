@@ -26,11 +26,13 @@ def initial_factors(
         return (np.abs(P), np.abs(Q)) if is_nonnegative else (P, Q)
     P, Q = given_factors(init, data, rank)
     if rank > 0 and not Q.any():
-        raise ParameterError("init has items' factors that are all 0, which half-steps do not change: give others")
+        raise ParameterError(
+            "init: the item factors are all 0, so all factors would become 0: give other item factors"
+        )
     least = min(float(F.min(initial=0.0)) for F in (P, Q))
     if is_nonnegative and least < 0:
         raise ParameterError(
-            f"init has factors as low as {least:g}, but the objective is nonnegative: give none below 0"
+            f"init: the lowest factor is {least:g}, but the objective is nonnegative: give factors of at least 0"
         )
     return P, Q
 
@@ -38,20 +40,21 @@ def initial_factors(
 def given_factors(init: Any, data: Interactions, rank: int) -> tuple[Floats, Floats]:
     """Check the user and item factors given as `init`."""
     checked = []
-    for name, given, n_rows in zip(("users", "items"), init, (data.n_users, data.n_items), strict=True):
+    for name, given, n_rows in zip(("user", "item"), init, (data.n_users, data.n_items), strict=True):
+        what, shape = f"init: the {name} factors are", (n_rows, rank)
         try:
-            array, shape = np.asarray(given), (n_rows, rank)
+            array = np.asarray(given)
         except ValueError as error:
-            raise ParameterError(f"init has {name}' factors that are not a matrix ({error})") from error
+            raise ParameterError(f"{what} not a matrix ({error}): give an array of shape {shape}") from error
         if array.dtype.kind not in "biuf" or np.ma.isMaskedArray(given):
             kind = "a masked array" if np.ma.isMaskedArray(given) else f"of dtype {array.dtype}"
-            raise ParameterError(f"init has {name}' factors that are {kind}: give arrays of numbers")
+            raise ParameterError(f"{what} {kind}: give an array of numbers")
         with np.errstate(over="ignore"):  # long doubles that overflow are an error below
             factors = array.astype(np.float64)
         if factors.shape != shape:
-            raise ParameterError(f"init has {name}' factors of shape {factors.shape}: expected {shape}")
+            raise ParameterError(f"{what} of shape {factors.shape}: give an array of shape {shape}")
         if not np.isfinite(factors).all():
-            raise ParameterError(f"init has {name}' factors that are not finite: give finite numbers")
+            raise ParameterError(f"{what} not finite: give finite numbers")
         checked.append(factors)
     return checked[0], checked[1]
 

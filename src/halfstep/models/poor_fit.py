@@ -46,7 +46,7 @@ def warn_of_zero_factors(fitted: Factorization, cost: Cost, unit: float, regular
     remedy = f"lower the regularization, which is {regularization:.4g}"
     low, high = _range_of_targets(fitted, cost)
     if low == high == 0:
-        remedy = "all targets are 0: give values or an objective with others"
+        remedy = "all targets are 0: give other values, or an objective with other targets"
     elif cost.nonnegative and low < 0:
         cause = "nonnegative factors cannot fit targets below 0"
         cause += ", which are values minus the mean and biases" if cost.biases else ""

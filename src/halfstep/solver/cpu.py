@@ -383,8 +383,8 @@ class CPU:
             row = min(failed)
             if prior is not None and prior.noise is not None:
                 raise NumericalError(
-                    "the posterior of {row} is not positive definite in float64: check the data for extreme values "
-                    "or weights",
+                    "the posterior precision of {row} is not positive definite in float64: check the data for "
+                    "extreme values or weights",
                     row=int(rows[row]),
                 )
             raise not_definite(problem, diagonal_of(exact, row, fixed.Y, base.G), int(rows[row]))

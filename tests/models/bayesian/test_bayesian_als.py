@@ -400,9 +400,9 @@ def test_explanation_sums_to_conditional_expectation(data: hs.Interactions, mode
     [
         ({"rank": 0}, "rank=0"),
         ({"burn_in": 200}, "burn_in=200 is not less than iterations=200"),
-        ({"objective": hs.Implicit()}, r"give hs.Explicit\(...\)"),
+        ({"objective": hs.Implicit()}, r"is not supported by BayesianALS: give Explicit\(\)"),
         ({"objective": hs.Explicit(missing_weight=0.5, biases=False)}, "set missing_weight=0, or use ALS"),
-        ({"init": 3}, "init: give a fitted model, or a pair"),
+        ({"init": 3}, "init is of type int: give a fitted model, or a pair"),
         ({"sample_memory": 0}, "sample_memory=0"),
         ({"threads": 0}, "threads=0"),
         ({"random_state": "x"}, "random_state='x'"),
@@ -421,7 +421,7 @@ def test_invalid_input_is_refused(data: hs.Interactions, model: hs.BayesianALS) 
         model.predict(data, interval=90)
     with pytest.raises(ParameterError, match="init has rank 2, but rank=3"):
         hs.BayesianALS(rank=3, init=hs.ALS(rank=2).fit(data)).fit(data)
-    with pytest.raises(ParameterError, match="init has users' factors of shape"):
+    with pytest.raises(ParameterError, match="init: the user factors are of shape"):
         hs.BayesianALS(rank=3, init=(np.zeros((1, 3)), np.zeros((1, 3)))).fit(data)
     with pytest.raises(DataError, match="the data have no interactions"):
         hs.BayesianALS().fit(data.subset(np.arange(0)))

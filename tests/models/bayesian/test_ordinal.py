@@ -566,7 +566,7 @@ def test_invalid_input_is_refused(data: hs.Interactions, model: hs.BayesianALS) 
         _ = hs.BayesianALS(ordinal=True).categories_
     plain = hs.BayesianALS(rank=2, iterations=3, burn_in=1).fit(data)
     assert len(plain.categories_) == 0
-    with pytest.raises(ParameterError, match="ordinal=False: the model has no categories"):
+    with pytest.raises(ParameterError, match="fitted with ordinal=False, so it has no categories"):
         plain.predict_proba(data)
     with pytest.raises(ParameterError, match="ordinal='yes'"):
         hs.BayesianALS(ordinal="yes")

@@ -184,7 +184,9 @@ class BayesianALS(SampledModel):
         check_threads(self.threads)
         check_random_state(self.random_state)
         if not isinstance(self.objective, Explicit | NotStored):
-            raise ParameterError(f"objective={self.objective!r} is not supported: give hs.Explicit(...)")
+            raise ParameterError(
+                f"objective={self.objective!r} is not supported by BayesianALS: give Explicit(), or use ALS"
+            )
         if isinstance(self.objective, Explicit) and self.objective.missing_weight != 0:
             raise ParameterError(
                 f"objective={self.objective!r} has weights of missing cells, which BayesianALS does not support: set "

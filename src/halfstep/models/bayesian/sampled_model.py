@@ -146,7 +146,9 @@ class SampledModel(HalfStepModel):
         """
         self = self._snapshot()
         if not self.samples_.is_ordinal:
-            raise ParameterError("ordinal=False: the model has no categories; fit it with ordinal=True")
+            raise ParameterError(
+                "the model was fitted with ordinal=False, so it has no categories: fit it with ordinal=True"
+            )
         return self._probabilities(*positions_of_pairs(self._fitted, users, items, unknown))
 
     def _probabilities(self, u: NDArray[np.int32], i: NDArray[np.int32]) -> NDArray[np.float64]:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import ray
 
 from halfstep._support.checks import check_flag, check_integer
-from halfstep.cluster.build import Duplicates, Exchange, build
+from halfstep.cluster.build import Duplicates, Exchange, build, check_table_options
 from halfstep.cluster.fit import check_is_supported, remove_problems
 from halfstep.cluster.fit import fit as fit_table
 from halfstep.cluster.folder import Folder
@@ -103,6 +103,7 @@ def fit(
     >>> halfstep.ray.recommend(model, "/shared/top-10")  # doctest: +SKIP
     """
     check_is_supported(als)
+    check_table_options(duplicates, exchange)
     check_integer("n_blocks", n_blocks, minimum=1)
     if workers is not None:
         check_integer("workers", workers, minimum=1)

@@ -118,6 +118,10 @@ def test_recommendations_are_those_of_one_machine(
 
 def test_errors_name_the_cause(files: Path, tmp_path: Path) -> None:
     als = hs.ALS(hs.Implicit(), rank=4)
+    with pytest.raises(ParameterError, match="duplicates='last': give one of 'error', 'sum', 'mean'"):
+        halfstep.ray.fit(als, files, folder=tmp_path, duplicates="last")  # type: ignore[arg-type]
+    with pytest.raises(ParameterError, match="exchange='users': give one of 'all', 'items'"):
+        halfstep.ray.fit(als, files, folder=tmp_path, exchange="users")  # type: ignore[arg-type]
     with pytest.raises(DataError, match="has no column 'user'; its columns are person, film, stars, unused"):
         halfstep.ray.fit(als, files, folder=tmp_path)
     with pytest.raises(DataError, match="the dataset has no column 'user'"):

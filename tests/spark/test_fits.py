@@ -205,6 +205,8 @@ def interrupted(run: Any) -> Any:
 
 def test_errors_name_the_remedy(spark: Any, df: Any, model: SparkModel, tmp_path: Path) -> None:
     als, folder = hs.ALS(**PARAMETERS), str(tmp_path)
+    with pytest.raises(ParameterError, match="duplicates='last': give one of 'error', 'sum', 'mean'"):
+        fit(als, df, folder=folder, user="person", item="thing", duplicates="last")  # type: ignore[arg-type]
     with pytest.raises(DataError, match="the column 'flags' of user ids is of type boolean: convert it to integers"):
         fit(als, spark.createDataFrame([(True, 1)], ["flags", "item"]), folder=folder, user="flags")
     with pytest.raises(DataError, match="user 'a', item 2 has the value nan: give finite numbers"):

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self, get_args
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from halfstep._support.blocks import all_equal
+from halfstep._support.checks import check_choice
 from halfstep.cluster.block_files import Partition, name_of
 from halfstep.cluster.engine import Engine
 from halfstep.cluster.folder import Folder
@@ -32,6 +33,12 @@ STATE = "state"  # of a fit to the table
 
 Duplicates = Literal["error", "sum", "mean"]
 Exchange = Literal["all", "items"]
+
+
+def check_table_options(duplicates: Any, exchange: Any) -> None:
+    """Check how a table is built, before it is read."""
+    check_choice("duplicates", duplicates, get_args(Duplicates))
+    check_choice("exchange", exchange, get_args(Exchange))
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from halfstep.cluster.build import STATE, Duplicates, Exchange, Table, build
+from halfstep.cluster.build import STATE, Duplicates, Exchange, Table, build, check_table_options
 from halfstep.cluster.fit import check_is_supported, remove_problems
 from halfstep.cluster.fit import fit as fit_table
 from halfstep.cluster.folder import Folder
@@ -77,6 +77,7 @@ def fit(
         If a system is not positive definite; the message names the user or item.
     """
     check_is_supported(als)
+    check_table_options(duplicates, exchange)
     where = Folder(folder)
     check_is_new(where)
     engine = SparkEngine(df.sparkSession, n_blocks)

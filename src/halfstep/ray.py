@@ -68,7 +68,7 @@ def fit(
     value, weight : str, optional
         The columns of values and of weights; by default, all are 1.
     duplicates : {"error", "sum", "mean"}
-        How to handle repeated pairs of a user and an item, as in `Interactions.from_arrays`.
+        How to handle repeated interactions of a user with an item, as in `Interactions.from_arrays`.
     exchange : {"all", "items"}
         Whose factors are sent to all nodes. With "items", those of users stay in the folder, and items are solved by
         conjugate gradients, for tables of very many users.
@@ -88,7 +88,7 @@ def fit(
         If a parameter is invalid or not supported.
     DataError
         If a column is missing; if ids are neither integers nor strings, or missing; if values are not finite, weights
-        are negative, or pairs are repeated; or if there is a model in the folder already.
+        are negative, or interactions are repeated; or if there is a model in the folder already.
     NumericalError
         If a system is not positive definite; the message names the user or item.
     ClusterError

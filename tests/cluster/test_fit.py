@@ -295,13 +295,13 @@ def cells_of(data: hs.Interactions) -> dict[Any, tuple[float, float]]:
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"user": [1, None, 2, 3], "item": [1, 2, 3, 4]}, "row 0 of a part has no user id"),
-        ({"user": [1, 1, 2, 3], "item": [1, 1, 3, 4]}, "user 1, item 1 occurs more than once"),
-        ({"user": ["a"] * 4, "item": [1, 2, 3, 4], "value": [1, 2, None, 4]}, "user 'a', item 3 has the value None"),
-        ({"user": ["a"] * 4, "item": [1, 2, 3, 4], "value": [1, 2, float("inf"), 4]}, "item 3 has the value inf"),
-        ({"user": ["a"] * 4, "item": [1, 2, 3, 4], "weight": [1, -1, 1, 1]}, "the weight -1: .* of at least 0"),
+        ({"user": [1, None, 2, 3], "item": [1, 2, 3, 4]}, "the user ids have missing values: remove rows"),
+        ({"user": [1, 1, 2, 3], "item": [1, 1, 3, 4]}, "user 1 has item 1 more than once"),
+        ({"user": ["a"] * 4, "item": [1, 2, 3, 4], "value": [1, 2, None, 4]}, "user 'a', item 3 is None"),
+        ({"user": ["a"] * 4, "item": [1, 2, 3, 4], "value": [1, 2, float("inf"), 4]}, "item 3 is inf: give finite"),
+        ({"user": ["a"] * 4, "item": [1, 2, 3, 4], "weight": [1, -1, 1, 1]}, "item 2 is -1: .* of at least 0"),
         ({"user": ["a"] * 4, "item": [1, 2, 3, 4], "value": ["x"] * 4}, "column of values is of type string"),
-        ({"user": [1.5] * 4, "item": [1, 2, 3, 4]}, "user ids are of type double, and not integral"),
+        ({"user": [1.5] * 4, "item": [1, 2, 3, 4]}, "user ids are of type double, but are not all integers"),
         ({"user": [[1]] * 4, "item": [1, 2, 3, 4]}, "user ids are of type list.*: convert them"),
         ({"user": pa.array([2**63] * 4, pa.uint64()), "item": [1, 2, 3, 4]}, "user ids exceed 64-bit integers"),
     ],
@@ -405,9 +405,9 @@ def test_factors_of_other_shapes_are_an_error(data: hs.Interactions, tmp_path: P
     block, cpu = read_block(context[1], Side.USERS, 0), CPU(1)
     rows = empty_factors(len(block), 3, "float32")
     step = Step(Side.USERS, FactorsAt(0), FactorsAt(0), solver=hs.solvers.Cholesky())
-    with cpu, pytest.raises(DataError, match="do not belong to this block"):
+    with cpu, pytest.raises(DataError, match="do not match the table"):
         block.run(cpu, step, empty_factors(3, 3, "float32"), {0: rows})
-    with cpu, pytest.raises(DataError, match="do not belong to this block"):
+    with cpu, pytest.raises(DataError, match="do not match the table"):
         block.run(cpu, step, empty_factors(data.n_items, 3, "float32"), {0: rows[1:]})
 
 

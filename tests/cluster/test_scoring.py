@@ -97,7 +97,7 @@ def test_distributed_models_have_their_interactions(model: hs.ALS, tmp_path: Pat
 
 def test_models_without_interactions_are_refused(model: hs.ALS, tmp_path: Path) -> None:
     model.save(tmp_path / "model.halfstep", interactions=False)
-    with pytest.raises(DataError, match="has no training interactions"):
+    with pytest.raises(DataError, match="saved without its interactions"):
         distribute(hs.load(tmp_path / "model.halfstep"), Folder(str(tmp_path)), BLOCKS)
 
 

@@ -207,15 +207,19 @@ def test_errors_name_the_remedy(spark: Any, df: Any, model: SparkModel, tmp_path
     als, folder = hs.ALS(**PARAMETERS), str(tmp_path)
     with pytest.raises(ParameterError, match="duplicates='last': give one of 'error', 'sum', 'mean'"):
         fit(als, df, folder=folder, user="person", item="thing", duplicates="last")  # type: ignore[arg-type]
-    with pytest.raises(DataError, match="the column 'flags' of user ids is of type boolean: convert it to integers"):
+    with pytest.raises(
+        DataError, match="the user ids in the column 'flags' are of type boolean: convert them to integ"
+    ):
         fit(als, spark.createDataFrame([(True, 1)], ["flags", "item"]), folder=folder, user="flags")
-    with pytest.raises(DataError, match="user 'a', item 2 has the value nan: give finite numbers"):
+    with pytest.raises(DataError, match="the value of user 'a', item 2 is nan: give finite numbers"):
         fit(als, spark.createDataFrame([("a", 2, float("nan"))], ["user", "item", "r"]), folder=folder, value="r")
-    with pytest.raises(DataError, match="'a', item 2 occurs more than once: give duplicates='sum' or 'mean'"):
+    with pytest.raises(DataError, match="user 'a' has item 2 more than once: set duplicates='sum' or 'mean'"):
         fit(als, spark.createDataFrame([("a", 2), ("a", 2)], ["user", "item"]), folder=folder)
     with pytest.raises(ParameterError, match="callbacks is not supported on clusters"):
         fit(hs.ALS(callbacks=[print]), df, folder=folder, user="person", item="thing")
     with pytest.raises(DataError, match="already: give another folder"):
         fit(als, df, folder=model.folder, user="person", item="thing")
-    with pytest.raises(DataError, match="'thing' of user ids is of numbers, and the model's are strings"):
+    with pytest.raises(
+        DataError, match="user ids in the column 'thing' are numbers, but those of the model are strings"
+    ):
         model.predict(df, user="thing")

@@ -289,8 +289,8 @@ def _merged(
         items = from_arrays(task.folder.read(ITEMS)[0], "ids")
         user, item = users[int(rows[cell])].as_py(), items[int(cells.indices[cell])].as_py()
         raise DataError(
-            f"user {user!r}, item {item!r} occurs more than once: give duplicates='sum' or 'mean' to merge repeated "
-            "pairs"
+            f"user {user!r} has item {item!r} more than once: set duplicates='sum' or 'mean' to merge repeated "
+            "interactions"
         )
     starts = np.flatnonzero(is_first)
     sizes = np.diff(starts, append=len(rows))

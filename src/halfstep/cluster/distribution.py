@@ -17,6 +17,7 @@ from halfstep.data import Vocabulary
 from halfstep.data.csr import Orientation
 from halfstep.errors import DataError
 from halfstep.models.als import ALS
+from halfstep.models.histories import NO_INTERACTIONS
 from halfstep.solver.session import Side
 
 VERSION = 0  # of the factors
@@ -26,7 +27,7 @@ def distribute(als: ALS, folder: Folder, n_blocks: int) -> ClusterModel:
     """Write a fitted model with its training interactions in blocks of users."""
     fitted, data = als._fitted, als.interactions_
     if data is None:
-        raise DataError("the model has no training interactions, which each block needs: save it with them")
+        raise DataError(NO_INTERACTIONS)
     users = _as_ids(fitted.users, "user")
     _as_ids(fitted.items, "item")
     cells = Orientation.of_cells(data.user_positions, data.item_positions, len(users), len(fitted.items))
@@ -77,7 +78,9 @@ def _as_ids(vocabulary: Vocabulary, name: str) -> pa.Array:
     try:
         ids = pa.array(vocabulary.ids)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise DataError(f"the {name} ids are not all integers or all strings ({error}): convert them") from error
+        raise DataError(
+            f"the {name} ids are neither all integers nor all strings ({error}): convert them to one of these"
+        ) from error
     if pa.types.is_integer(ids.type):
         return ids.cast(pa.int64())
     if pa.types.is_string(ids.type):

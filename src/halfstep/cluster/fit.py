@@ -129,7 +129,7 @@ def check_is_supported(als: ALS) -> None:
         (f"backend={als.backend!r}", als.backend != "cpu"),
     ):
         if is_set:
-            raise ParameterError(f"{name} is not supported on clusters: remove it, or fit on one machine")
+            raise ParameterError(f"{name} is not supported on clusters: omit it, or fit on one machine")
     check_backend("cpu", als._solver, has_features=False, nonnegative=bool(als.objective.nonnegative))
 
 

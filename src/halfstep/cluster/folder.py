@@ -216,7 +216,8 @@ def _fsspec(url: str) -> tuple[Any, str]:
         from fsspec.core import url_to_fs
     except ModuleNotFoundError as error:
         raise ParameterError(
-            f"the working folder {url} needs fsspec: install it with the package for this storage, such as s3fs"
+            f"the working folder {url} requires fsspec: install the package for this storage, such as pip install "
+            "s3fs"
         ) from error
     fs, path = url_to_fs(url)
     return fs, path

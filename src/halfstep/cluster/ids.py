@@ -38,8 +38,7 @@ def _as_ids(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
     if pa.types.is_dictionary(kind):
         column, kind = column.cast(kind.value_type), kind.value_type
     if column.null_count:
-        row = int(np.argmax(column.is_null().to_numpy()))
-        raise DataError(f"row {row} of a part has no {name} id: remove such rows")
+        raise DataError(f"the {name} ids have missing values: remove rows without {name} ids")
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return column.cast(pa.large_string())
     if pa.types.is_integer(kind):
@@ -52,7 +51,7 @@ def _as_ids(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
             return column.cast(pa.int64())
         except pa.ArrowInvalid as error:
             raise DataError(
-                f"the {name} ids are of type {kind}, and not integral: convert them to strings"
+                f"the {name} ids are of type {kind}, but are not all integers: convert them to strings"
             ) from error
     raise DataError(f"the {name} ids are of type {kind}: convert them to integers or strings")
 
@@ -77,7 +76,7 @@ def blocks_of(ids: pa.Array, n_blocks: int) -> NDArray[np.uint16]:
 def ascending(arrays: Sequence[pa.Array]) -> tuple[pa.Array, NDArray[np.int32]]:
     """Return the distinct ids of several arrays, ascending, and the position of each element of all arrays."""
     if len({array.type for array in arrays}) > 1:
-        raise DataError("some parts of the table have integers as ids, and others strings: convert them to strings")
+        raise DataError("some ids in the table are integers, and others strings: convert all ids to strings")
     encoded = pc.dictionary_encode(pa.concat_arrays(arrays))
     order = pc.sort_indices(encoded.dictionary).to_numpy()
     positions = np.empty(len(order), np.int32)

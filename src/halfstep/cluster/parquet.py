@@ -41,7 +41,7 @@ def row_groups(source: Any, columns: Sequence[str], n_parts: int) -> list[Fragme
             dataset = ds.dataset(_expanded(str(path)), format="parquet", partitioning="hive")
             groups += [each for fragment in dataset.get_fragments() for each in fragment.split_by_row_group()]
         except (OSError, pa.ArrowInvalid) as error:
-            raise DataError(f"{path} cannot be read as parquet: {error}") from error
+            raise DataError(f"{path} cannot be read as parquet ({error}): give the path of parquet files") from error
         check_columns(columns, dataset.schema.names, str(path))
     rows = np.cumsum([sum(each.num_rows for each in fragment.row_groups) for fragment in groups])
     if len(rows) == 0:
@@ -57,7 +57,9 @@ def check_columns(needed: Sequence[str], names: Sequence[str], source: str) -> N
     """Raise DataError if a column is missing."""
     for name in needed:
         if name not in names:
-            raise DataError(f"{source} has no column {name!r}; its columns are {', '.join(names)}")
+            raise DataError(
+                f"{source} has no column {name!r}: give one of its columns, {', '.join(map(repr, names))}"
+            )
 
 
 def read_fragments(fragments: Fragments, columns: Sequence[str]) -> pa.Table:
@@ -72,7 +74,7 @@ def _expanded(path: str) -> str | list[str]:
         return path
     found = sorted(each for each in glob(path, recursive=True) if Path(each).is_file())  # noqa: PTH207
     if not found:
-        raise DataError(f"no files match {path}")
+        raise DataError(f"no file matches {path!r}; relative paths start at {str(Path.cwd())!r}")
     return found
 
 

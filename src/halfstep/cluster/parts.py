@@ -78,7 +78,7 @@ def _numbers(table: pa.Table, name: str) -> NDArray[np.float64]:
     try:
         numbers = column.cast(pa.float64(), safe=False).to_numpy()
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise DataError(f"the column of {name}s is of type {column.type}: give numbers ({error})") from error
+        raise DataError(f"the column of {name}s is of type {column.type} ({error}): give numbers") from error
     is_bad = ~np.isfinite(numbers)  # missing ones are NaN
     if name == "weight":
         is_bad |= numbers < 0
@@ -86,7 +86,7 @@ def _numbers(table: pa.Table, name: str) -> NDArray[np.float64]:
         row = int(np.argmax(is_bad))
         user, item, given = (table[each][row].as_py() for each in ("user", "item", name))
         raise DataError(
-            f"user {user!r}, item {item!r} has the {name} {given}: give finite numbers"
+            f"the {name} of user {user!r}, item {item!r} is {given}: give finite numbers"
             + (" of at least 0" if name == "weight" else "")
         )
     return np.asarray(numbers, np.float64)

@@ -155,7 +155,7 @@ class RaySteps:
             cpus = ", ".join(f"{place.cpus:g}" for place in self._places)
             raise ClusterError(
                 f"the nodes of the Ray cluster did not have enough free CPUs ({cpus}) within {START_SECONDS:.0f} s: "
-                "wait for other tasks and actors to end, and do not call this inside a Ray task"
+                "wait until other tasks and actors have ended, and do not call this in a Ray task"
             ) from None
 
     def close(self) -> None:
@@ -230,7 +230,8 @@ class RaySteps:
         self._replacements[worker] -= 1
         if self._replacements[worker] < 0:
             raise ClusterError(
-                f"a worker failed {REPLACEMENTS + 1} times, as it would if its node had too little memory: {error}"
+                f"a worker failed {REPLACEMENTS + 1} times, perhaps because its node has too little memory "
+                f"({error}): use nodes with more memory, or a lower rank"
             ) from error
         ray.kill(self._actors[worker])
         self._actors[worker] = self._actor(worker, cpus=0)

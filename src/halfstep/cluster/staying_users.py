@@ -190,5 +190,5 @@ def check_solver(solver: Solver) -> None:
     """Check that the solver does not require the factors of users."""
     if not isinstance(solver, ConjugateGradient):
         raise ParameterError(
-            f"solver={solver!r}: exchange='items' needs conjugate gradients, so set solver='cg', or exchange='all'"
+            f"exchange='items' does not support solver={solver!r}: set solver='cg', or exchange='all'"
         )

@@ -222,7 +222,7 @@ class BlockSolver:
         n_rows, width = len(self), padded_width(self._plan.problem.unknowns)
         if rows.shape != (n_rows, width) or (fixed is not None and fixed.shape != (self._n_columns, width)):
             shapes = rows.shape if fixed is None else (rows.shape, fixed.shape)
-            raise DataError(f"factors of shapes {shapes} do not belong to this block: use a new working folder")
+            raise DataError(f"factors of shapes {shapes} do not match the table: use a new working folder")
 
 
 def extrapolated(factors: Factors, previous: Factors, beta: float) -> Factors:

@@ -70,14 +70,19 @@ def ids(df: DataFrame, name: str, role: str, kind: str) -> Column:
     column = functions.col(name)
     given = _kind_of_ids(df.select(column).schema.fields[0].dataType, role, name)
     if (given == "string") != (kind == "string"):
-        raise DataError(
-            f"the column {name!r} of {role} ids is of strings, and the model's are integers: convert it"
-            if given == "string"
-            else f"the column {name!r} of {role} ids is of numbers, and the model's are strings: convert it"
-        )
+        raise other_type(name, role, is_text=given == "string")
     if given == "double":
         column = functions.when(column == functions.floor(column), column)
     return column.cast("string" if kind == "string" else "bigint")
+
+
+def other_type(name: str, role: str, *, is_text: bool) -> DataError:
+    """Return the error for a column whose ids are strings, but those of the model numbers, or vice versa."""
+    found, known = ("strings", "integers") if is_text else ("numbers", "strings")
+    return DataError(
+        f"the {role} ids in the column {name!r} are {found}, but those of the model are {known}: convert them to "
+        f"{known}"
+    )
 
 
 def _kind_of_ids(kind: DataType, role: str, name: str) -> str:
@@ -90,7 +95,8 @@ def _kind_of_ids(kind: DataType, role: str, name: str) -> str:
     if isinstance(kind, FractionalType | DecimalType):
         return "double"  # workers check that these are integers
     raise DataError(
-        f"the column {name!r} of {role} ids is of type {kind.simpleString()}: convert it to integers or strings"
+        f"the {role} ids in the column {name!r} are of type {kind.simpleString()}: convert them to integers or "
+        "strings"
     )
 
 

@@ -84,7 +84,7 @@ def fit(
     columns = ColumnNames(user, item, value, weight)
     if resume:
         if not where.exists(STATE):
-            raise DataError(f"there is no interrupted fit in {folder}: call fit without resume")
+            raise DataError(f"there is no interrupted fit in {folder}: set resume=False")
         table, types = Table.read(where), tuple(where.read(TYPES_OF_IDS)[1]["types"])
     else:
         selected, schema = interactions(df, columns)

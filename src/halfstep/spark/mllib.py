@@ -260,8 +260,8 @@ def default_folder(spark: SparkSession) -> str:
     if str(spark.conf.get("spark.master", "")).startswith("local"):
         return _temporary_folder()
     raise ParameterError(
-        "models need a folder that all machines share: set folder, or spark.halfstep.folder in the configuration of "
-        "Spark, to such a path or a URL for fsspec, such as 's3://bucket/models'"
+        "models require a folder that all machines share: set folder, or spark.halfstep.folder in the configuration "
+        "of Spark, to its path or to a URL for fsspec, such as 's3://bucket/models'"
     )
 
 

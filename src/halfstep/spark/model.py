@@ -17,7 +17,7 @@ from halfstep.cluster.scoring import scorer_of
 from halfstep.errors import DataError
 from halfstep.models.als import ALS
 from halfstep.spark import tasks
-from halfstep.spark.columns import ColumnNames, ids, interactions, schemas
+from halfstep.spark.columns import ColumnNames, ids, interactions, other_type, schemas
 from halfstep.spark.engine import SparkEngine, numbers
 from halfstep.spark.worker import on_batches
 
@@ -320,9 +320,7 @@ class SparkModel:
         """Return the interactions of new users, each of which is in one partition, and the type of their ids."""
         table, schema = interactions(df, columns)
         if pa.types.is_string(schema.field("item").type) != (self._types[1] == "string"):
-            raise DataError(
-                f"the ids in the column {columns.item!r} are of another type than the items: convert them"
-            )
+            raise other_type(columns.item, "item", is_text=self._types[1] != "string")
         kind = "string" if pa.types.is_string(schema.field("user").type) else "bigint"
         return table.repartition("user"), kind
 

@@ -247,7 +247,7 @@ def test_nonnegative_factors(shell: Shell, folder: Path, tmp_path: Path) -> None
     ("arguments", "message"),
     [
         (["fit", "{}/none.csv"], "there is no file"),
-        (["fit", "{}/ratings.csv"], "there is no column 'user' for user: there are 0 'who', 1 'movie'"),
+        (["fit", "{}/ratings.csv"], "there is no column 'user' for user: the columns are 0 'who', 1 'movie'"),
         (["fit", "{}/ratings.csv", "--user", "who"], "set --item to a name or position"),
         (["fit", "{}/clicks.parquet", "--biases", "-o", "{}/x"], "--biases requires --objective explicit"),
         (["fit", "{}/clicks.parquet", "--rank", "0", "-o", "{}/x"], "--rank 0: give an integer"),

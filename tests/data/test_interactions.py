@@ -289,7 +289,7 @@ def test_unequal_lengths() -> None:
 def test_unknown_column(make: Callable[..., Any]) -> None:
     frame = make({"user": [1], "movie": [2]})
     with pytest.raises(
-        DataError, match=r"there is no column 'item' for item: there are 'user', 'movie'; set item=..."
+        DataError, match=r"there is no column 'item' for item: the columns are 'user', 'movie'; set item=..."
     ):
         Interactions.from_frame(frame)
     with pytest.raises(DataError, match="no column 'stars' for value"):
@@ -581,7 +581,7 @@ class TestUnusualDataframes:
         numbered = pd.DataFrame({0: ["ann"], 1: ["tea"], 2: [3.0]})
         data = Interactions.from_frame(numbered, user=0, item=1, value=2)
         assert (data.user_ids.tolist(), data.values.tolist()) == (["ann"], [3.0])
-        with pytest.raises(DataError, match="there is no column 'user' for user: there are 0, 1, 2"):
+        with pytest.raises(DataError, match="there is no column 'user' for user: the columns are 0, 1, 2"):
             as_interactions(numbered)
 
     @pytest.mark.parametrize("name", [2, ("c", 1), None, dt.date(2020, 1, 1)], ids=str)
@@ -732,5 +732,7 @@ class TestTitles:
 
 
 def test_a_misspelt_column_is_suggested() -> None:
-    with pytest.raises(DataError, match=r"no column 'usr' for user \(did you mean 'user'\?\): there are 'user'"):
+    with pytest.raises(
+        DataError, match=r"no column 'usr' for user \(did you mean 'user'\?\): the columns are 'user'"
+    ):
         Interactions.from_frame({"user": [1], "item": [2]}, user="usr")

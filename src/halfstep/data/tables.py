@@ -37,7 +37,7 @@ class Columns(NamedTuple):
             if name not in self.names:
                 raise DataError(
                     f"there is no column {name!r} for {role}{did_you_mean(str(name), list(map(str, self.names)))}: "
-                    f"there are {', '.join(map(repr, self.names))}; "
+                    f"the columns are {', '.join(map(repr, self.names))}; "
                     f"set {role}=... to one of these in Interactions.from_frame"
                 )
         return self.take(names)

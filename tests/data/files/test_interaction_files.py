@@ -627,13 +627,13 @@ def test_bad_separators(tmp_path: Path, separator: str) -> None:
 def test_unknown_columns(tmp_path: Path) -> None:
     path = write(tmp_path, "user,movie,movie\n1,2,3\n")
     fault = (
-        r"ratings\.csv: there is no column 'item' for item: there are 0 'user', 1 'movie', 2 'movie'; set item=\.\.\."
+        r"ratings\.csv: there is no column 'item' for item: the columns are 0 'user', 1 'movie', 2 'movie'; set item="
     )
     with pytest.raises(DataError, match=fault):
         read_interactions(path)
-    with pytest.raises(DataError, match="there is no column 3 for value: there are"):
+    with pytest.raises(DataError, match="there is no column 3 for value: the columns are"):
         read_interactions(path, item=1, value=3)
-    with pytest.raises(DataError, match="there is no column -1 for value: there are"):
+    with pytest.raises(DataError, match="there is no column -1 for value: the columns are"):
         read_interactions(path, item=1, value=-1)
     with pytest.raises(DataError, match=r"there is more than one column 'movie' for item: .* to a name or position"):
         read_interactions(path, item="movie")
@@ -901,9 +901,11 @@ def test_instants_of_parquet(tmp_path: Path, unit: str, zone: str | None) -> Non
 )
 def test_nested_columns_of_parquet_are_refused(tmp_path: Path, column: Any, kind: str) -> None:
     path = parquet(tmp_path, user=column, item=[1, 2], who=[1, 2], stars=column)
-    with pytest.raises(DataError, match=rf"the column for user is of type {kind}.*, not one of user ids"):
+    with pytest.raises(
+        DataError, match=rf"the column for user is of type {kind}.*, which cannot be read as user ids"
+    ):
         read_interactions(path)
-    with pytest.raises(DataError, match=rf"the column for value is of type {kind}.*, not one of values"):
+    with pytest.raises(DataError, match=rf"the column for value is of type {kind}.*, which cannot be read as values"):
         read_interactions(path, user="who", value="stars")
 
 
@@ -921,7 +923,7 @@ def test_parts_of_other_types_are_refused(tmp_path: Path) -> None:
 def test_bad_parquet(tmp_path: Path) -> None:
     path = parquet(tmp_path)
     with pytest.raises(
-        DataError, match=r"ratings\.parquet: there is no column 'stars' for value: there are 0 'user'"
+        DataError, match=r"ratings\.parquet: there is no column 'stars' for value: the columns are 0 'user'"
     ):
         read_interactions(path, value="stars")
     for content in (path.read_bytes()[:-20], b"", b"user,item\n1,2\n"):
@@ -1007,7 +1009,9 @@ def test_the_source_of_interactions_is_the_name_of_the_file(tmp_path: Path) -> N
 
 def test_a_misspelt_column_is_suggested(tmp_path: Path) -> None:
     (tmp_path / "plays.csv").write_text("user,item\n1,2\n")
-    with pytest.raises(DataError, match=r"no column 'itm' for item \(did you mean 'item'\?\): there are 0 'user'"):
+    with pytest.raises(
+        DataError, match=r"no column 'itm' for item \(did you mean 'item'\?\): the columns are 0 'user'"
+    ):
         hs.read_interactions(tmp_path / "plays.csv", item="itm")
 
 

@@ -321,7 +321,7 @@ class TableReader:
             expressions = number_expression(kind, x, self._options.decimal)
         if expressions is None:
             raise DataError(
-                f"{table.name}: the column for {role} is of type {kind}, not one of "
+                f"{table.name}: the column for {role} is of type {kind}, which cannot be read as "
                 f"{_NOUNS.get(role, role)}s: convert it, or name another column"
             )
         self._collectors[role] = collector
@@ -413,8 +413,8 @@ def position_of(table: Table, role: str, column: str | int, parameter: str | Non
         fault, hint = f"no column {column}", ""
     listed = ", ".join(f"{position} {name!r}" for position, name in enumerate(names[:50]))
     raise DataError(
-        f"{table.name}: there is {fault} for {role}{hint}: there are {listed}; set {parameter}=... to a name or "
-        "position"
+        f"{table.name}: there is {fault} for {role}{hint}: the columns are {listed}; set {parameter}=... to a name "
+        "or position"
     )
 
 

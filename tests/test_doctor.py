@@ -188,7 +188,7 @@ class TestExportedKernels:
         with zipfile.ZipFile(tmp_path / "huge.zip", "w", zipfile.ZIP_DEFLATED) as huge:
             huge.writestr(f"solver/{name}", bytes(2**20))
         monkeypatch.setattr(kernel_archive, "MOST_BYTES", 2**20 - 1)
-        with pytest.raises(DataError, match="larger than all kernels"):
+        with pytest.raises(DataError, match="exceeds the limit of"):
             hs.doctor.import_kernels(tmp_path / "huge.zip")
 
     @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
@@ -199,7 +199,7 @@ class TestExportedKernels:
         content = bytearray((tmp_path / "forged.zip").read_bytes())
         content[30 + len(name) + 9] ^= 0xFF  # in the compressed data, after the header
         (tmp_path / "forged.zip").write_bytes(content)
-        with pytest.raises(DataError, match="compressed by another method"):
+        with pytest.raises(DataError, match="compression method is not supported"):
             hs.doctor.import_kernels(tmp_path / "forged.zip")
 
     def test_need_a_writable_folder(self, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,7 +34,7 @@ def write_archive(path: Path, packages: Mapping[str, KernelFiles], target: tuple
                     archive.writestr(zipfile.ZipInfo(f"{package}/{name}"), code, zipfile.ZIP_DEFLATED)
                     count += 1
     if count == 0:
-        raise DataError("no kernels are compiled: call halfstep.doctor.warm() before, or add --warm to the command")
+        raise DataError("no kernels are compiled: call halfstep.doctor.warm() first, or add --warm to the command")
     write_atomically(path, content.getvalue())
     return count
 
@@ -53,13 +53,15 @@ def read_archive(path: Path, packages: Mapping[str, KernelFiles], target: tuple[
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
             if sum(each.file_size for each in entries) > MOST_BYTES:
-                raise DataError(f"{path} is larger than all kernels: export the kernels again")
+                raise DataError(
+                    f"the content of {path} exceeds the limit of {MOST_BYTES:,} bytes: export the kernels again"
+                )
             kernels = {}
             for each in entries:
                 package, _, name = each.filename.partition("/")
                 if package in packages and packages[package].is_current(name, target):
                     if each.compress_type != zipfile.ZIP_DEFLATED:
-                        raise zipfile.BadZipFile("kernels are compressed by another method")
+                        raise zipfile.BadZipFile("its compression method is not supported")
                     kernels[package, name] = archive.read(each)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise DataError(f"{path} is not a file of compiled kernels ({error}): export the kernels again") from None

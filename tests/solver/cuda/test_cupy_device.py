@@ -130,7 +130,7 @@ def test_cupy_that_cannot_be_imported(monkeypatch: pytest.MonkeyPatch, tmp_path:
         (
             "nvrtc.getVersion",
             raising(RuntimeError("libnvrtc.so.12\n")),
-            r"libraries of CUDA \(libnvrtc\.so\.12\): run pip",
+            r"CUDA libraries \(libnvrtc\.so\.12\): run pip",
         ),
     ],
 )
@@ -143,7 +143,7 @@ def test_what_is_missing(cupy: SimpleNamespace, path: str, value: object, messag
 
 def test_cublas_that_is_missing(cupy: SimpleNamespace) -> None:
     cupy.matmul = raising(ImportError("libcublas"))
-    with pytest.raises(DeviceError, match=r"libraries of CUDA \(libcublas\)"):
+    with pytest.raises(DeviceError, match=r"CUDA libraries \(libcublas\)"):
         default_device()
 
 

@@ -14,7 +14,7 @@ from halfstep.solver.cuda.device import Kernel
 from halfstep.solver.cuda.sources import OPTIONS, source_of
 
 OLDEST = 75  # compute capability 7.5 (Turing), the oldest of CUDA 13
-INSTALL = "run pip install 'halfstep[cuda12]', or 'halfstep[cuda13]' for drivers from 580 on; or set backend='cpu'"
+INSTALL = "run pip install 'halfstep[cuda12]', or 'halfstep[cuda13]' for driver 580 or later; or set backend='cpu'"
 
 
 @cache
@@ -100,7 +100,7 @@ def _check_driver(cupy: ModuleType) -> None:
     if driver // 1000 < needed:
         raise DeviceError(
             f"the NVIDIA driver supports CUDA {driver // 1000}.{driver % 1000 // 10}, but CuPy requires CUDA "
-            f"{needed}: update the driver, or install the CuPy of an older CUDA"
+            f"{needed}: update the driver, or install CuPy for an older version of CUDA"
         )
 
 
@@ -127,7 +127,7 @@ def _check_libraries(cupy: ModuleType) -> None:
         cupy.cuda.nvrtc.getVersion()
         product = cupy.asnumpy(cupy.matmul(cupy.asarray(numbers), cupy.asarray(np.eye(64, dtype=np.float32))))
     except (ImportError, RuntimeError, OSError) as error:
-        raise DeviceError(f"CuPy does not find the libraries of CUDA ({_line(error)}): {INSTALL}") from error
+        raise DeviceError(f"CuPy cannot find the CUDA libraries ({_line(error)}): {INSTALL}") from error
     if not np.array_equal(product, numbers):
         raise DeviceError("CuPy multiplies float32 matrices in lower precision: unset CUPY_TF32")
 

@@ -167,7 +167,7 @@ class TestCache:
     def test_a_corrupted_file_is_never_used(self, world, cache, corrupted):
         put(cache)
         (cache / corrupted).write_bytes(b"garbage")
-        with pytest.raises(DatasetError, match=rf"{corrupted} was corrupted and is removed"):
+        with pytest.raises(DatasetError, match=rf"{corrupted} was corrupted and has been removed"):
             fetch(SMALL)
         assert not (cache / corrupted).exists()
 

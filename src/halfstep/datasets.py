@@ -213,7 +213,7 @@ def _given_folder(dataset: Dataset, failures: list[str]) -> Path | None:
         if digest != file.sha256:
             raise DatasetError(
                 f"{path} is not the published file: its SHA-256 is {digest} instead of {file.sha256}. "
-                f"Replace it by that from {dataset.archive}, or unset HALFSTEP_DATA"
+                f"Replace it with the file from {dataset.archive}, or unset HALFSTEP_DATA"
             )
     return folder
 
@@ -235,7 +235,7 @@ def _cache_is_intact(dataset: Dataset, folder: Path, failures: list[str]) -> boo
             failures.append(f"the cache {folder} cannot be used ({error.strerror})")
             return False
         if not intact:
-            failures.append(f"the cached {path} was corrupted and is removed")
+            failures.append(f"the cached {path} was corrupted and has been removed")
             return False
     return True
 

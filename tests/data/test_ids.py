@@ -294,7 +294,7 @@ def test_recommend_for_keys_of_mapping() -> None:
 def test_recommend_error_for_invalid_users() -> None:
     with pytest.raises(DataError, match=r"users is a sparse matrix: .* fold_in\(matrix\).recommend\(\)"):
         fitted(False).recommend(sparse.csr_array(np.eye(3)))
-    with pytest.raises(DataError, match=r"the item ids in exclude must have one dimension, not the shape \(1, 2\)"):
+    with pytest.raises(DataError, match=r"the item ids in exclude have the shape \(1, 2\): give a one-dim"):
         fitted(False).recommend(1, exclude=pd.DataFrame({"item": [10], "price": [1.0]}))
 
 

@@ -322,13 +322,13 @@ def test_empty_arrays() -> None:
 
 
 def test_wrong_shapes() -> None:
-    with pytest.raises(DataError, match=r"the users must have one dimension, not the shape \(2, 1\): give an array"):
+    with pytest.raises(DataError, match=r"the users have the shape \(2, 1\): give a one-dimensional array"):
         Interactions.from_arrays(np.ones((2, 1)), [1, 2])
-    with pytest.raises(DataError, match=r"the values must have one dimension, not the shape \(\)"):
+    with pytest.raises(DataError, match=r"the values have the shape \(\)"):
         Interactions.from_arrays([1], [1], np.array(3.0))
-    with pytest.raises(DataError, match="the items must be an array, a series or a list, not 'ab' of type str"):
+    with pytest.raises(DataError, match="the items are 'ab' of type str: give an array, a series or a list"):
         Interactions.from_arrays([1], "ab")
-    with pytest.raises(DataError, match="the users must be an array, a series or a list, not None"):
+    with pytest.raises(DataError, match="the users are None of type NoneType: give an array"):
         Interactions.from_arrays(None, [1])
 
 
@@ -477,8 +477,8 @@ def test_empty_subset(rows: Any) -> None:
         ([-1], "there is no row -1"),
         ([1, 1], "row 1 is selected twice: .* by with_weights"),
         ([True, False], "a mask of 2 rows for 4 interactions"),
-        ([0.5], r"of int or bool, not float64 of shape \(1,\)"),
-        ([[0]], r"must be one-dimensional, of int or bool, not int64 of shape \(1, 1\)"),
+        ([0.5], r"rows is an array of float64 of shape \(1,\)"),
+        ([[0]], r"rows is an array of int64 of shape \(1, 1\)"),
     ],
 )
 def test_bad_subsets(rows: Any, fault: str) -> None:
@@ -664,7 +664,7 @@ class TestOtherTables:
             (np.ones((2, 2)), "expected a table"),
             (RECORDS.reshape(2, 2), r"the record array has the shape \(2, 2\)"),
             ({}, "there is no column 'user'"),
-            ({"user": "ann", "item": ["tea"]}, "the users must be an array"),
+            ({"user": "ann", "item": ["tea"]}, "the users are 'ann' of type str"),
             ({"user": ["ann", "bob"], "item": ["tea"]}, "the columns differ in length"),
             ([*ROWS, {"user": "eve", "item": 10}], r"row 4 \(counted from 0\) has no 'value', unlike other rows"),
         ):

@@ -152,9 +152,9 @@ def test_histories_come_in_any_form(model: hs.ALS) -> None:
 def test_histories_that_are_none(model: hs.ALS) -> None:
     with pytest.raises(UnknownIdError, match="unknown item id 99999"):
         model.fold_in({"eve": [50, 99_999]}, unknown_items="raise")
-    with pytest.raises(DataError, match="the history of 'eve' is 50"):
+    with pytest.raises(DataError, match="the history of user 'eve' is 50"):
         model.fold_in({"eve": 50})
-    with pytest.raises(DataError, match="the history of 'eve' is 'tea'"):
+    with pytest.raises(DataError, match="the history of user 'eve' is 'tea'"):
         model.fold_in({"eve": "tea"})
     with pytest.raises(ParameterError, match="unknown_items='drop'"):
         model.fold_in({"eve": [50]}, unknown_items="drop")

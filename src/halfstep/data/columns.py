@@ -110,11 +110,11 @@ def as_column(values: Any, name: str) -> NDArray[Any]:
         array = np.fromiter(values, dtype=object)
     else:
         kind = type(values).__name__
-        raise DataError(f"the {plural(name)} must be an array, a series or a list, not {values!r} of type {kind}")
+        raise DataError(f"the {plural(name)} are {values!r} of type {kind}: give an array, a series or a list")
     if array.ndim != 1:
         raise DataError(
-            f"the {plural(name)} must have one dimension, not the shape {array.shape}: give an array, a list or one "
-            "column of a table"
+            f"the {plural(name)} have the shape {array.shape}: give a one-dimensional array, a list or one column "
+            "of a table"
         )
     return array
 
@@ -236,7 +236,7 @@ def as_rows(rows: ArrayLike, length: int) -> NDArray[np.integer]:
     chosen = np.asarray(rows)
     if chosen.ndim != 1 or (chosen.dtype.kind not in "biu" and chosen.size):
         shape = f"{chosen.dtype} of shape {chosen.shape}"
-        raise DataError(f"rows must be one-dimensional, of int or bool, not {shape}")
+        raise DataError(f"rows is an array of {shape}: give a one-dimensional array of row numbers or of bools")
     if chosen.dtype.kind == "b":
         if len(chosen) != length:
             raise DataError(f"a mask of {len(chosen):,} rows for {length:,} interactions: give one value for each")

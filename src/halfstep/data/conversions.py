@@ -105,7 +105,9 @@ def _values_of_items(user: Any, history: Any) -> Mapping[Any, Any] | None:
     if isinstance(history, Mapping):
         return history
     if isinstance(history, str | bytes) or not isinstance(history, Iterable):
-        raise DataError(f"the history of {user!r} is {history!r}: give a list of item ids, even for a single one")
+        raise DataError(
+            f"the history of user {user!r} is {history!r}: give a list of item ids, even for a single one"
+        )
     if not hasattr(history, "__array__") or isinstance(history, np.ndarray):
         return None
     from halfstep.data.frames import as_item_values

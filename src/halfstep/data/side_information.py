@@ -154,19 +154,25 @@ class SideInformation:
             refuse_features(name, given)
         if self.columns is None:
             if not is_sparse(given):
-                raise DataError(f"{name}: the model was fitted on a sparse matrix: give one here, too")
+                raise DataError(
+                    f"{name} is not a sparse matrix, but the model was fitted on one: give a sparse matrix"
+                )
             F = _checked(given, ids, self.side)
             if F.shape[1] != width:
-                raise DataError(f"{name} has {F.shape[1]:,} columns, but the model was fitted on {width:,}")
+                raise DataError(
+                    f"{name} has {F.shape[1]:,} columns, but the model was fitted on {width:,}: give the same columns"
+                )
             return SideInformation(self.side, None, F)
         keys, columns = _table(given, self.side)
         by_name = {column.name: column for column in columns}
         for each in self.columns:
             if each.name not in by_name:
-                raise DataError(f"{name} has no column {each.name!r}, which the model was fitted on")
+                raise DataError(f"{name} has no column {each.name!r}, which the model was fitted on: add it")
             if by_name[each.name].is_numeric != isinstance(each, Numbers):
                 kind = "numbers" if isinstance(each, Numbers) else "strings"
-                raise DataError(f"{name}: the model was fitted on {kind} in the column {each.name!r}")
+                raise DataError(
+                    f"{name} has no {kind} in the column {each.name!r}, which the model was fitted on: give {kind}"
+                )
         name_of_id = f"{self.side} id in {name}"
         positions = ids.positions(Vocabulary(keys, name=name_of_id).ids, "mark", name=name_of_id)
         chosen = [by_name[each.name] for each in self.columns]
@@ -222,7 +228,7 @@ class SideInformation:
 def refuse_features(name: str, given: Any) -> None:
     """Raise an error if features are given for a model that was fitted without them."""
     if given is not None:
-        raise DataError(f"{name}: the model was fitted without features: leave them out, or fit it with features")
+        raise DataError(f"{name}: the model was fitted without features: omit them, or fit the model with features")
 
 
 def _columns_of(text: bytes) -> tuple[Numbers | Categories, ...] | None:
@@ -304,7 +310,9 @@ def _table(given: Any, side: str) -> tuple[Any, list[Column]]:
             "SciPy sparse matrix with a row for each"
         )
     if side not in names:
-        raise DataError(f"{side}_features has no column {side!r} of ids: rename one of {', '.join(map(repr, names))}")
+        raise DataError(
+            f"{side}_features has no column {side!r} of ids: rename one of its columns, {', '.join(map(repr, names))}"
+        )
     return feature_columns(given, side)
 
 

@@ -238,7 +238,7 @@ def test_a_folder_of_other_inputs(file: Path, folder: Path, table: pa.Table) -> 
         read_interactions(file, value=None, duplicates="last", on_disk=folder)
     status = file.stat()
     os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns + 1000))
-    with pytest.raises(DataError, match=r"ratings.parquet has another time of modification"):
+    with pytest.raises(DataError, match=r"ratings.parquet has another modification time"):
         read_interactions(file, duplicates="last", on_disk=folder)
     pq.write_table(table.slice(0, 100), file)
     with pytest.raises(DataError, match=r"bytes instead of"):

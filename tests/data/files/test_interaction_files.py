@@ -501,14 +501,14 @@ def test_linked_folders(tmp_path: Path) -> None:
         read_interactions(tmp_path / "plays")
     (tmp_path / "plays" / "gone.csv").unlink()
     (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "plays")
-    with pytest.raises(DataError, match=r"back' is a link to one of its parents: remove it"):
+    with pytest.raises(DataError, match=r"back' is a link to one of its parents: remove the link"):
         read_interactions(tmp_path / "plays")
 
 
 def test_error_for_pipe_in_folder(tmp_path: Path) -> None:
     write(tmp_path, "user,item\n1,1\n")
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(DataError, match=r"pipe: this part of a folder is a pipe or a device, not a file"):
+    with pytest.raises(DataError, match=r"pipe: this is a pipe or a device, not a file: remove it from"):
         read_interactions(tmp_path)
 
 

@@ -106,7 +106,7 @@ def _is_complete(folder: Path, inputs: Mapping[str, Any]) -> bool:
 def _difference(stored: Any, inputs: Mapping[str, Any]) -> str:
     """Return the first difference between inputs in words."""
     if not isinstance(stored, dict) or not all(isinstance(stored.get(name), dict) for name in inputs):
-        return "it does not say which"
+        return "they are not recorded in the folder"
     for name, value in inputs["options"].items():
         was = stored["options"].get(name)
         if was != value:
@@ -117,7 +117,7 @@ def _difference(stored: Any, inputs: Mapping[str, Any]) -> str:
             return f"it was built without {file}"
         if before[file] != now[file]:
             size, old_size = now[file][0], before[file][0]
-            what = f"{size:,} bytes instead of {old_size:,}" if size != old_size else "another time of modification"
+            what = f"{size:,} bytes instead of {old_size:,}" if size != old_size else "another modification time"
             return f"{file} has {what}"
     return f"it was built with {next(file for file in before if file not in now)} as well"
 

@@ -135,14 +135,16 @@ def _files_below(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
     """Iterate over the files below a folder, including links."""
     real = folder.resolve()
     if real in above:
-        raise DataError(f"the folder {str(folder)!r} is a link to one of its parents: remove it")
+        raise DataError(f"the folder {str(folder)!r} is a link to one of its parents: remove the link")
     for path in folder.iterdir():
         if path.name.startswith((".", "_")):
             continue
         if path.is_dir():
             yield from _files_below(path, above | {real})
         elif path.exists() and not path.is_file():
-            raise DataError(f"{path}: this part of a folder is a pipe or a device, not a file: give its own path")
+            raise DataError(
+                f"{path}: this is a pipe or a device, not a file: remove it from the folder, or give its path"
+            )
         else:
             yield path
 

@@ -222,7 +222,7 @@ def _metadata(described: Any) -> dict[str, str]:
             "arrays to halfstep.persistence.from_arrays"
         )
     if not all(isinstance(text, str) for text in metadata.values()):
-        raise corrupted("its metadata are not all texts")
+        raise corrupted("its metadata are not all strings")
     return metadata
 
 

@@ -254,7 +254,7 @@ def test_nonnegative_factors(shell: Shell, folder: Path, tmp_path: Path) -> None
         (["fit", "{}/clicks.parquet", "-o", "{}/no/x"], "/x: there is no folder"),
         (["recommend", "{}/ratings.csv", "1"], "is neither a model file"),
         (["recommend", "{}/none", "1"], "none"),
-        (["recommend", "{}/clicks.halfstep"], "name users, or a file for the lists of all users with --output"),
+        (["recommend", "{}/clicks.halfstep"], "name users, or set --output to a file for the lists of all users"),
         (
             ["recommend", "{}/clicks.halfstep", "-o", "{}/all.xls"],
             "the suffix '.xls' is not supported: use one of .csv, .tsv, .parquet",

@@ -158,13 +158,13 @@ class TestUnknownIds:
     ("line", "code", "message"),
     [
         ("recommend {}/model.halfstep u01 --users-from {}/users.csv", 2, "use one of the two"),
-        ("similar {}/model.halfstep", 2, "name items, or a file for the lists of all items with --output"),
-        ("similar {}/model.halfstep --users", 2, "name users, or a file"),
-        ("recommend {}/model.halfstep u01 --user who", 2, "--user has no effect: --users-from gives no table"),
-        ("recommend {}/model.halfstep u01 --title name", 2, "--title has no effect: --titles gives no table"),
+        ("similar {}/model.halfstep", 2, "name items, or set --output to a file for the lists of all items"),
+        ("similar {}/model.halfstep --users", 2, "name users, or set --output"),
+        ("recommend {}/model.halfstep u01 --user who", 2, "--user has no effect: there is no table of --users-from"),
+        ("recommend {}/model.halfstep u01 --title name", 2, "--title has no effect: there is no table of --titles"),
         ("recommend {}/model.halfstep u01 --encoding latin-1", 2, "--encoding has no effect"),
         ("similar {}/model.halfstep 1 --title-id 0", 2, "--title-id has no effect"),
-        ("similar {}/model.halfstep 1 --no-header", 2, "--header has no effect: --titles gives no table"),
+        ("similar {}/model.halfstep 1 --no-header", 2, "--header has no effect: there is no table of --titles"),
         ("similar {}/model.halfstep u01 --users --titles {}/items.csv", 2, "--titles has no effect: with --users"),
         ("similar {}/model.halfstep 1 --escape-formulas", 2, "--escape-formulas has no effect"),
         ("fit {}/users.csv --title name", 2, "--title has no effect"),
@@ -203,7 +203,11 @@ def test_errors_are_one_line(shell: Shell, folder: Path, line: str, code: int, m
 def test_models_without_factors_have_no_similar_items(shell: Shell, folder: Path, options: list[str]) -> None:
     hs.Popularity().fit(hs.Interactions.from_arrays(["u"], ["tea"])).save(folder / "popular")
     _, err = shell("similar", folder / "popular", "tea", *options, fails=1)
-    assert err == f"halfstep: {folder}/popular is of class Popularity, which has no factors to compare\n"
+    side = "users" if "--users" in options else "items"
+    assert err == (
+        f"halfstep: {folder}/popular is of class Popularity, which has no factors to compare {side}: use a model "
+        "with factors, such as ALS\n"
+    )
 
 
 def test_models_with_item_weights_have_similar_items(shell: Shell, folder: Path) -> None:

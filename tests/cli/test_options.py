@@ -313,7 +313,7 @@ def test_errors_name_options_instead_of_keywords(command: str, text: str, reword
         ("fit {}/plays.csv --iterations -1 -o {}/m", "--iterations -1: give an integer"),
         ("fit {}/plays.csv --regularization nan -o {}/m", "--regularization nan: give a finite number"),
         ("tune {}/plays.csv --folds 1 --metric rmse@5", "metric 'rmse@5'"),
-        ("evaluate {}/plays.csv --test-fraction 2", "--test-fraction must be a number"),
+        ("evaluate {}/plays.csv --test-fraction 2", "--test-fraction 2.0: give a number"),
     ],
 )
 def test_errors_of_the_library_name_options(shell: Shell, folder: Path, line: str, message: str) -> None:

@@ -44,7 +44,7 @@ def test_a_second_server_of_one_snapshot_is_an_error(shell: Shell, model: Path) 
     lock = model.with_name("model.snapshot.halfstep.lock")
     with exclusive(lock):
         _, err = shell("serve", model, "--port", 0, fails=1)
-        assert "another server writes" in err
+        assert "another server is using the snapshot" in err
     with exclusive(lock):
         pass
 
@@ -60,7 +60,7 @@ def test_missing_libraries_are_named(shell: Shell, model: Path, monkeypatch: pyt
     monkeypatch.setattr("halfstep.cli.serve.find_spec", lambda name: None if name == "fastapi" else found(name))
     for arguments in (["serve", model], ["refit", "log", "-o", "new"], ["keys", "list"]):
         _, err = shell(*arguments, fails=1)
-        assert "the service needs fastapi: install it with pip install 'halfstep[serve]'" in err
+        assert "the service requires fastapi: run pip install 'halfstep[serve]'" in err
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("24h", 86400.0), ("30m", 1800.0), ("1.5d", 129600.0), ("90 s", 90.0)])

@@ -92,13 +92,13 @@ OF_TYPES = tuple(
     for model_type, used in USED_BY.items()
 )
 FORMULAS = Rule(
-    ("escape_formulas",), lambda given: not _is_text(given), "it applies to csv and tsv files of --output"
+    ("escape_formulas",), lambda given: not _is_text(given), "it applies only to csv and tsv files of --output"
 )
 NO_TITLES = Rule(
-    ("title_column", "title_id"), lambda given: given["item_titles"] is None, "--titles gives no table of titles"
+    ("title_column", "title_id"), lambda given: given["item_titles"] is None, "there is no table of --titles"
 )
 TITLES_OF_LISTS = Rule(
-    ("title_column", "title_id"), lambda given: given["titles"] is None, "--titles gives no table of titles"
+    ("title_column", "title_id"), lambda given: given["titles"] is None, "there is no table of --titles"
 )
 FORMAT = ("header", "separator", "encoding")  # of tables of users and titles
 
@@ -116,18 +116,18 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
     "recommend": (
         FORMULAS,
         TITLES_OF_LISTS,
-        Rule(("user",), lambda given: given["users_from"] is None, "--users-from gives no table of users"),
+        Rule(("user",), lambda given: given["users_from"] is None, "there is no table of --users-from"),
         Rule(
             FORMAT,
             lambda given: given["users_from"] is None and given["titles"] is None,
-            "--users-from and --titles give no table",
+            "there is no table of --users-from or --titles",
         ),
     ),
     "similar": (
         FORMULAS,
         Rule(("titles",), lambda given: given["users"], "with --users no items are listed"),
         TITLES_OF_LISTS,
-        Rule(FORMAT, lambda given: given["titles"] is None, "--titles gives no table of titles"),
+        Rule(FORMAT, lambda given: given["titles"] is None, "there is no table of --titles"),
     ),
     "evaluate": (
         Rule(
@@ -152,7 +152,7 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
         Rule(
             ("as_json",),
             lambda given: any(given[name] for name in ("warm", "clear", "export", "imported")),
-            "--warm, --clear, --export and --import report nothing",
+            "--warm, --clear, --export and --import print no report",
         ),
     ),
 }

@@ -30,7 +30,7 @@ def doctor(
         typer.Option(
             "--import",
             metavar="FILE",
-            help="Add the kernels of such a file to this machine, and exit. Only import files that you trust.",
+            help="Add the kernels of a file of --export to this machine, and exit. Only import files that you trust.",
         ),
     ] = None,
     as_json: options.Json = False,

@@ -41,7 +41,9 @@ Metrics = Annotated[
 Cutoffs = Annotated[str, typer.Option("-n", "--number", help="Cutoffs of lists, such as 10 or 10,100.")]
 History = Annotated[
     Path | None,
-    typer.Option(help="Append the time, the model, the data and the metrics to this file, a line of JSON per run."),
+    typer.Option(
+        help="Append the time, the model, the data and the metrics to this file, as a line of JSON per run."
+    ),
 ]
 FailUnder = Annotated[
     list[str] | None,

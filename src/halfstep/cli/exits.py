@@ -29,7 +29,7 @@ INTERRUPTED = BY_SIGNAL + signal.SIGINT
 PIPE_CLOSED = BY_SIGNAL + getattr(signal, "SIGPIPE", 13)
 
 EPILOG = (
-    "Exit codes: 0 success; 1 error, described in one line; 2 wrong usage; 130 interrupted by Ctrl-C, in which case "
+    "Exit codes: 0 success; 1 error, described in one line; 2 usage error; 130 interrupted by Ctrl-C, in which case "
     "no file is written unless --keep-interrupted is given; 128 + n stopped by signal n."
 )
 

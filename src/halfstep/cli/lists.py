@@ -89,13 +89,13 @@ class ListTableOptions:
 def recommend(
     model: options.Model,
     users: Annotated[
-        list[str] | None, typer.Argument(help="User ids; -- comes before negative ones.", show_default=False)
+        list[str] | None, typer.Argument(help="User ids; put -- before negative ones.", show_default=False)
     ] = None,
     *,
     users_from: Annotated[
         str | None,
         data_option(
-            help="Recommend to the users in a table; - for standard input. Default: the users given as arguments."
+            help="Table of the users to recommend to; - for standard input. Default: the users given as arguments."
         ),
     ] = None,
     user: Annotated[
@@ -118,9 +118,9 @@ def recommend(
 ) -> None:
     """Recommend items to some users, or to all, on the terminal or in a file."""
     if not users and users_from is None and output is None:
-        raise UsageError("name users, or a file for the lists of all users with --output")
+        raise UsageError("name users, or set --output to a file for the lists of all users")
     if users and users_from is not None:
-        raise UsageError("users are given as arguments and by --users-from: use one of the two")
+        raise UsageError("users are given both as arguments and by --users-from: use one of the two")
     _check_output(output, model, tables, users_from)
     loaded = hs.load(model)
     titles = tables.read_titles(loaded)
@@ -144,7 +144,7 @@ def similar(
     model: options.Model,
     items: Annotated[
         list[str] | None,
-        typer.Argument(help="Item ids, or user ids with --users; -- comes before negative ones.", show_default=False),
+        typer.Argument(help="Item ids, or user ids with --users; put -- before negative ones.", show_default=False),
     ] = None,
     *,
     tables: ListTableOptions,
@@ -157,13 +157,16 @@ def similar(
     """List the items that are most similar to some items, or to all, on the terminal or in a file."""
     side = "user" if users else "item"
     if not items and output is None:
-        raise UsageError(f"name {side}s, or a file for the lists of all {side}s with --output")
+        raise UsageError(f"name {side}s, or set --output to a file for the lists of all {side}s")
     _check_output(output, model, tables)
     loaded = hs.load(model)
     has_similar = loaded.item_factors_.shape[1] > 0 or (not users and isinstance(loaded, hs.EASE | hs.ItemKNN))
     if not has_similar:
         name = type(loaded).__name__
-        raise hs.errors.ParameterError(f"{model} is of class {name}, which has no factors to compare")
+        raise hs.errors.ParameterError(
+            f"{model} is of class {name}, which has no factors to compare {side}s: use a model with factors, such as "
+            "ALS"
+        )
     titles = tables.read_titles(loaded)
     vocabulary = loaded.users_ if users else loaded.items_
     own_titles = (None if users else titles) or {}

@@ -47,8 +47,8 @@ class ModelOptions:
     model_type: Annotated[
         ModelType,
         model_option(
-            help="ALS; Bayesian ALS for ratings, without tuning and with prediction intervals; stochastic gradient "
-            "descent; weights between items (EASE, or nearest neighbors); or a baseline."
+            help="ALS; Bayesian ALS for ratings, which requires no tuning; stochastic gradient descent; weights "
+            "between items (EASE, or nearest neighbors); or a baseline."
         ),
     ] = "als"
     objective: Annotated[
@@ -83,8 +83,8 @@ class ModelOptions:
     regularization_counts: Annotated[
         Counted | None,
         model_option(
-            help="What is counted: observed cells and weights of missing cells, observed cells, or positive values. "
-            f"Default: {hs.Regularization.counts}."
+            help="What the count of a row is: observed cells and weights of missing cells, observed cells, or "
+            f"positive values. Default: {hs.Regularization.counts}."
         ),
     ] = None
     iterations: Annotated[
@@ -103,9 +103,9 @@ class ModelOptions:
     missing_weight: Annotated[
         float | None,
         model_option(
-            help="Weight of a missing cell. Default: 0 for explicit objectives; for implicit ones the total weight "
-            f"of missing cells is {MISSING_RATIO:g} times that of observed cells, limited by the mean weight of "
-            "these."
+            help="Weight of a missing cell. Default: 0 for explicit objectives; for implicit ones such that the "
+            f"total weight of missing cells is {MISSING_RATIO:g} times that of observed cells, but at most the mean "
+            "weight of an observed cell."
         ),
     ] = None
     biases: Annotated[
@@ -124,7 +124,7 @@ class ModelOptions:
         model_option(help=f"Shrinkage of similarities of items. Default: {_defaults('shrinkage', 'item-knn')}."),
     ] = None
     backend: Annotated[
-        BackendName | None, model_option(help="Where ALS is fitted: on the CPU, or on an NVIDIA GPU. Default: cpu.")
+        BackendName | None, model_option(help="Where ALS is fitted: on the CPU or on an NVIDIA GPU. Default: cpu.")
     ] = None
     seed: Annotated[int, model_option(help="Seed of all random numbers.", min=0)] = 0
 

@@ -40,7 +40,7 @@ class LearningOptions:
         ),
     ] = None
     learn: Annotated[
-        list[str] | None, _learning(help="An event type to learn from. Can be repeated. Default: all types.")
+        list[str] | None, _learning(help="Event type to learn from. Can be repeated. Default: all types.")
     ] = None
 
 
@@ -74,7 +74,7 @@ class SecurityOptions:
     """Who may use the service."""
 
     keys: Annotated[
-        Path | None, _security(help="File of API keys, made by halfstep keys. Default: no key is needed.")
+        Path | None, _security(help="File of API keys, created by halfstep keys add. Default: no key is required.")
     ] = None
     origin: Annotated[
         list[str] | None,
@@ -86,7 +86,7 @@ class SecurityOptions:
     host_name: Annotated[
         list[str] | None,
         _security(
-            help="Another host name that requests may use if no key is needed. Can be repeated. Default: none."
+            help="Another host name that requests may use if no key is required. Can be repeated. Default: none."
         ),
     ] = None
 
@@ -106,7 +106,9 @@ def serve(
             "127.0.0.1"
         )
     if service.workers > 1 and os.name != "posix":
-        raise hs.errors.ParameterError("--workers: several processes are not supported on Windows")
+        raise hs.errors.ParameterError(
+            f"--workers {service.workers}: several processes are not supported on Windows: omit the option"
+        )
     config = replace(
         ServeConfig.beside(model, log=service.log, snapshot=service.snapshot),
         host=service.host,
@@ -183,7 +185,8 @@ def exclusive(path: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise hs.errors.ParameterError(
-                f"another server writes {path.with_suffix('')}: stop it, or give another --snapshot and --log"
+                f"another server is using the snapshot {path.with_suffix('')}: stop it, or give another --snapshot "
+                "and --log"
             ) from None
         yield  # the file stays, because a process that waits for it may have opened it
 
@@ -207,4 +210,4 @@ def check_installed() -> None:
     """Raise an error if the libraries of the service are not installed."""
     missing = [name for name in ("fastapi", "uvicorn", "sqlalchemy", "prometheus_client") if find_spec(name) is None]
     if missing:
-        raise hs.errors.ParameterError(f"the service needs {', '.join(missing)}: install it with {INSTALL}")
+        raise hs.errors.ParameterError(f"the service requires {', '.join(missing)}: run {INSTALL}")

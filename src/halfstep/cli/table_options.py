@@ -27,7 +27,7 @@ TitleColumn = Annotated[
     data_option(
         "--title",
         help="Column of titles in the table of --titles, by name or by position from 0. Default: 'title', else the "
-        "first other than the ids.",
+        "first column other than that of ids.",
     ),
 ]
 TitleId = Annotated[
@@ -61,8 +61,8 @@ class TableOptions:
     duplicates: Annotated[
         Duplicates | None,
         data_option(
-            help="How to handle repeated pairs of a user and an item. Default: count them if there are no values, "
-            "else keep the last."
+            help="How to handle repeated interactions of a user with an item. Default: count them if there are no "
+            "values, else keep the last."
         ),
     ] = None
     separator: Separator = None
@@ -90,8 +90,8 @@ class TableOptions:
     on_disk: Annotated[
         Path | None,
         data_option(
-            help="Read the interactions into this folder, and use them from there, if they do not fit into memory; a "
-            "folder of the same file is used again. Default: in memory."
+            help="Folder to store the interactions in and to read them from, if they do not fit into memory; a "
+            "folder that has those of the same file is reused. Default: in memory."
         ),
     ] = None
 

@@ -109,7 +109,8 @@ function plotsOf(minutes) {
     }),
     plot({
       title: "Hit rate", unit: `% of lists, over ${RUNNING} minutes`, kind: "line", values: rates,
-      summary: `${rate === null ? "No" : `${asPercent(rate)} of`} lists in the last hour led to an event`,
+      summary: rate === null ? "No lists in the last hour"
+        : `${asPercent(rate)} of lists in the last hour led to an event`,
       format: asPercent, least: 0.1,
     }),
   ];

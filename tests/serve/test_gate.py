@@ -238,7 +238,7 @@ def test_every_request_to_an_unavailable_log_is_503(start, monkeypatch, method, 
             patch.setattr(type(log), "last", property(fail))
             answer = client.request(method, path)
         assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
-        assert "unavailable (it does not answer): send the request again later" in answer.json()["detail"]
+        assert "unavailable: send the request again later" in answer.json()["detail"]
 
 
 @pytest.mark.slow

@@ -295,7 +295,7 @@ class Service:
 
 def unavailable(error: LogUnavailableError, remedy: str) -> ProblemError:
     """Return the response to a request for which the log was not available."""
-    reason = "its disk is full" if error.is_full else "it does not answer"
+    reason = " (its disk is full)" if error.is_full else ""
     return ProblemError(
         507 if error.is_full else 503,
         f"the event log is unavailable ({reason}): {remedy}",

@@ -92,9 +92,9 @@ def test_the_file_of_keys_has_digests_only_and_is_private(tmp_path):
     assert [(k.name, k.scopes) for k in read_keys(file)] == [("web", ("read", "write"))]
     with pytest.raises(ParameterError, match="has a key named 'web'"):
         add_key(file, "web", ("read",))
-    with pytest.raises(ParameterError, match="the name ' ' of the key is empty"):
+    with pytest.raises(ParameterError, match="the name of the key is ' '"):
         add_key(file, " ", ("read",))
-    with pytest.raises(ParameterError, match=r"no key named 'app': choose from its keys \('web'\)"):
+    with pytest.raises(ParameterError, match=r"no key named 'app': give one of 'web'"):
         remove_key(file, "app")
     with pytest.raises(ParameterError, match="'sing' is unknown"):
         parse_scopes("read,sing")

@@ -71,10 +71,13 @@ def read_keys(path: Path) -> list[Key]:
         valid = all(len(bytes.fromhex(key.digest)) == 32 and {*key.scopes} <= {*SCOPES} for key in keys)
     except (ValueError, TypeError, KeyError) as error:
         raise DataError(
-            f"{path} is not a valid file of keys ({type(error).__name__}): create one with halfstep keys"
+            f"{path} is not a valid file of keys ({type(error).__name__}): delete it, and add keys with halfstep "
+            "keys add"
         ) from None
     if not valid:
-        raise DataError(f"{path} has a key with an invalid digest or scope: create keys with halfstep keys")
+        raise DataError(
+            f"{path} has a key with an invalid digest or scope: delete the file, and add keys with halfstep keys add"
+        )
     return keys
 
 
@@ -90,7 +93,7 @@ def write_keys(path: Path, keys: Sequence[Key]) -> None:
 def add_key(path: Path, name: str, scopes: Sequence[Scope]) -> str:
     """Create a key, add its digest to a file, and return the key, which is not stored."""
     if not name.strip():
-        raise ParameterError(f"the name {name!r} of the key is empty: name its application")
+        raise ParameterError(f"the name of the key is {name!r}: give a name, such as that of its application")
     keys = read_keys(path) if path.exists() else []
     if any(key.name == name for key in keys):
         raise ParameterError(f"{path} already has a key named {name!r}: remove it first, or choose another name")
@@ -104,8 +107,9 @@ def remove_key(path: Path, name: str) -> None:
     keys = read_keys(path)
     kept = [key for key in keys if key.name != name]
     if len(kept) == len(keys):
-        names = ", ".join(repr(key.name) for key in keys) or "none"
-        raise ParameterError(f"{path} has no key named {name!r}: choose from its keys ({names})")
+        names = ", ".join(repr(key.name) for key in keys)
+        remedy = f"give one of {names}" if keys else "it has no keys"
+        raise ParameterError(f"{path} has no key named {name!r}: {remedy}")
     write_keys(path, kept)
 
 

@@ -8,7 +8,7 @@ export function keyDialog(reason) {
   return ask(
     "API key",
     [
-      el("p", {}, reason ?? "This server needs an API key. Its operator can create one with “halfstep keys”."),
+      el("p", {}, reason ?? "This server requires an API key. Its operator can create one with “halfstep keys add”."),
       el("label", { for: "key-input" }, "Key"),
       input,
       el("p", { class: "muted" }, "The key is kept only in this tab, until the tab is closed."),

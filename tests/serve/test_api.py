@@ -371,8 +371,8 @@ def test_an_invalid_parameter_is_an_error_that_names_it(unchanged, path, message
 @pytest.mark.parametrize(
     ("message", "detail"),
     [
-        ({}, "users: give either users or a history"),
-        ({"users": ["a"], "history": []}, "users: give either users or a history"),
+        ({}, "users: send either users or a history"),
+        ({"users": ["a"], "history": []}, "users: send either users or a history"),
         ({"users": ["a"], "n": 0}, "n: input should be greater than or equal to 1"),
         ({"users": [1]}, "users[0]: user 1 is not a string"),
         ({"users": ["u"] * 1001}, "users: 1,001 are too many"),

@@ -211,7 +211,7 @@ def test_a_locked_database_is_reported(tmp_path, monkeypatch):
     ("url", "message"),
     [
         ("mysql://host/db", "SQLite or PostgreSQL"),
-        ("://", "not a valid URL"),
+        ("://", "the URL of the event log is invalid"),
         ("sqlite://", "in memory"),
         ("/no/such/folder/events.sqlite", "no folder"),
     ],

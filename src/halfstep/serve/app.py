@@ -156,7 +156,7 @@ def _add_many_recommendations(app: FastAPI, service: Service) -> None:
         message = await read_body(request, messages.RECOMMENDATIONS)
         _check_n(message.n, config.max_n)
         if (message.users is None) == (message.history is None):
-            raise of_field("users", "null" if message.users is None else "both", "give either users or a history")
+            raise of_field("users", "null" if message.users is None else "both", "send either users or a history")
         user_ids, item_ids = service.id_types
         candidates = None
         if message.candidates is not None:
@@ -424,7 +424,7 @@ async def _failed(request: Request, error: Exception) -> Response:
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     details = {
-        404: "this path does not exist: encode / in ids as %2F",
+        404: "this path does not exist: correct it, and encode / in ids as %2F",
         405: "this method is not supported at this path",
     }
     headers = dict(error.headers) if error.headers else None

@@ -98,7 +98,9 @@ class EventLog:
         self._url = _as_url(url)
         self.is_file = self._url.get_backend_name() == "sqlite"
         if must_exist and self.is_file and not Path(self._url.database or "").exists():
-            raise FileNotFoundError(f"there is no event log {self._url.database}")
+            raise FileNotFoundError(
+                f"there is no event log {self._url.database}: give a log that a service has written"
+            )
         self._writer, self._reader = _engines(self._url)
         try:
             with self._errors(), self._writer.begin() as connection:
@@ -360,7 +362,9 @@ def _as_url(url: str | Path) -> URL:
         parsed = make_url(url)
         backend = parsed.get_backend_name()
     except (ArgumentError, ValueError):
-        raise ParameterError("the event log is not a valid URL: give a path, or postgresql://…") from None
+        raise ParameterError(
+            "the URL of the event log is invalid: give a path, or postgresql://user@host/database"
+        ) from None
     if backend in ("postgresql", "postgres"):  # both are names in libpq
         return parsed.set(drivername="postgresql+psycopg")
     if backend == "sqlite":

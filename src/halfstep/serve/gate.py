@@ -40,7 +40,7 @@ _SCOPES: dict[tuple[str, str], Scope] = {
     ("GET", "/v1/model/file"): "admin",
 }
 LONGEST_NUMBER = 20  # digits
-FAILED = ProblemError(500, "internal error, whose type is in the log of the server: send the request again")
+FAILED = ProblemError(500, "an internal error occurred; its type is in the log of the server: send the request again")
 
 
 class Gate:

@@ -68,7 +68,10 @@ def history(model: FactorModel, unit: Timestamps | None, user: Id, n: int) -> Hi
     """Return the interactions of a user, most recent first; `unit` is that of the timestamps of the model."""
     fitted = model._snapshot()._fitted
     if fitted.data is None:
-        raise ProblemError(409, "the model was saved without its interactions, so histories are not available")
+        raise ProblemError(
+            409,
+            "the model was saved without its interactions, so histories are unknown: serve a model with interactions",
+        )
     with _known("user", user):
         position = fitted.users.position(user, name="user id")
     data = fitted.data

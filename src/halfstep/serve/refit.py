@@ -49,11 +49,11 @@ class RefitData:
 def data_of(model: FactorModel, log: EventLog, settings: LearningSettings) -> RefitData:
     """Return the training data of a model and all later events of a log."""
     if model.interactions_ is None:
-        raise DataError("the model was saved without its interactions, which a refit needs: save it with them")
+        raise DataError("the model was saved without its interactions, which a refit requires: save it with them")
     if _has_side_information(model):
         raise DataError(
-            "the model was fitted with side information, which its file does not contain: fit it again with this, "
-            "in Python"
+            "the model was fitted with side information, which its file does not contain: fit it again in Python, "
+            "with the side information"
         )
     conversion = Conversion.of(model, settings.duplicates)
     check_id_types(log, (conversion.user_ids, conversion.item_ids))

@@ -298,7 +298,7 @@ def unavailable(error: LogUnavailableError, remedy: str) -> ProblemError:
     reason = " (its disk is full)" if error.is_full else ""
     return ProblemError(
         507 if error.is_full else 503,
-        f"the event log is unavailable ({reason}): {remedy}",
+        f"the event log is unavailable{reason}: {remedy}",
         headers={"Retry-After": "5"},
     )
 

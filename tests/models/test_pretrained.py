@@ -404,3 +404,9 @@ def test_factors_are_converted_to_native_contiguous_arrays(dtype: str) -> None:
     assert model.user_factors_.flags.c_contiguous
     assert model.user_factors_.dtype.isnative
     assert model.recommend(n=1, exclude_seen=False).positions.shape == (3, 1)
+
+
+def test_an_evaluation_requires_interactions() -> None:
+    model = from_arrays(np.ones((2, 1)), np.ones((2, 1)))
+    with pytest.raises(DataError, match=r"has no training interactions, .*: create it with interactions=\.\.\."):
+        hs.evaluate(model, hs.Interactions.from_arrays([0, 1], [0, 1]))

@@ -14,6 +14,7 @@ from halfstep.data import GrowableInteractions, Interactions, listed_for
 from halfstep.errors import DataError, ParameterError
 from halfstep.metrics.marks import self_information
 from halfstep.models.factor_model import FactorModel
+from halfstep.models.pretrained import PretrainedFactors
 
 Candidates = Mapping[Any, Iterable[Any]]
 
@@ -120,9 +121,13 @@ class Task:
 def training_of(model: FactorModel) -> Interactions:
     """Return the interactions that a model was fitted on."""
     if model.interactions_ is None:
+        is_imported = isinstance(model, PretrainedFactors)
+        remedy = (
+            "create it with interactions=..." if is_imported else "fit it again, or save it with its interactions"
+        )
         raise DataError(
-            f"this {type(model).__name__} was saved without its interactions, so seen items and popularity are "
-            "unknown: save the model with its interactions, or fit it again"
+            f"this {type(model).__name__} has no training interactions, so seen items and popularity are unknown: "
+            f"{remedy}"
         )
     return model.interactions_
 

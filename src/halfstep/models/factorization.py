@@ -141,7 +141,7 @@ class Factorization:
         if self.data is None:
             raise DataError(
                 "this model has no training interactions, so it cannot exclude seen items: set exclude_seen=False, "
-                "or save the model with its interactions"
+                "or create or save the model with its interactions"
             )
         return IndexLists.of_rows(self.data.by_user, u)
 

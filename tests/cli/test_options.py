@@ -283,7 +283,7 @@ def context_of(command: str) -> typer.Context:
         ("fit", "timestamp=None ignores the column", "--time '' ignores the column"),
         ("fit", "set quote=None or bad_lines='skip'", "set --quote '' or --bad-lines skip"),
         ("fit", "set newlines_in_values=True", "set --newlines-in-values"),
-        ("fit", "set title=... to a name", "set --titles to a name"),
+        ("fit", "set item_titles=... to a name", "set --titles to a name"),
         (
             "fit",
             "quote='ab': give a character, or None for no quotes",

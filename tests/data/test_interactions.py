@@ -716,7 +716,7 @@ class TestTitles:
             ({"10": "Ten"}, "item id '10' in item_titles is a string, but the known item ids are integers"),
             ({10: ["Ten"]}, r"the title of item 10 is \['Ten'\]: give a string"),
             (pd.DataFrame({"title": ["Ten"]}), r"item_titles has only the columns \['title'\]: give a table of ids"),
-            ("name", "there is no column 'name' for title"),
+            ("name", "there is no column 'name' for title: .* set item_titles="),
         ):
             with pytest.raises(DataError, match=fault):
                 Interactions.from_frame(COLUMNS, item_titles=titles)

@@ -15,7 +15,6 @@ KEYWORDS = {
     "n_folds": "folds",
     "n_trials": "trials",
     "path": "file",
-    "title": "item_titles",
     "target": "output",
 }
 """Keyword arguments of the library, and the corresponding parameters of commands, if the names differ."""

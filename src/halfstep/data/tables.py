@@ -38,7 +38,7 @@ class Columns(NamedTuple):
                 raise DataError(
                     f"there is no column {name!r} for {role}{did_you_mean(str(name), list(map(str, self.names)))}: "
                     f"the columns are {', '.join(map(repr, self.names))}; "
-                    f"set {role}=... to one of these in Interactions.from_frame"
+                    f"set {'item_titles' if role == 'title' else role}=... to one of these in Interactions.from_frame"
                 )
         return self.take(names)
 

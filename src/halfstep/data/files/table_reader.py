@@ -394,7 +394,7 @@ def _fault_of(role: str, value: Any, options: Options, collector: Collector) -> 
 
 def position_of(table: Table, role: str, column: str | int, parameter: str | None = None) -> int:
     """Return the position of a column given by name or position; `parameter` is its name in errors."""
-    names, parameter = table.names, parameter or role
+    names, parameter = table.names, parameter or ("item_titles" if role == "title" else role)
     if isinstance(column, NameOrPosition) and column not in names:
         column = int(column)
     if isinstance(column, str) and not table.has_names:

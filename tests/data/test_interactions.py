@@ -356,7 +356,7 @@ def test_error_for_other_types_of_data(data: Any) -> None:
 
 
 def test_duplicates_are_errors_by_default() -> None:
-    fault = r"in row 3 .* is \('eve', 10\): the same as in row 1, one of 2 repeats; set duplicates='last', 'sum'"
+    fault = r"in row 3 .* is \('eve', 10\): the same as in row 1 \(2 repeats in total\); set duplicates='last', 'sum'"
     with pytest.raises(DataError, match=fault):
         Interactions.from_arrays(["adam", "eve", "adam", "eve", "adam"], [10, 10, 20, 10, 10])
     with pytest.raises(ParameterError, match="duplicates='first': give one of 'error', 'last', 'sum', 'mean'"):

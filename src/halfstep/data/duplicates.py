@@ -24,6 +24,11 @@ class Repeat(NamedTuple):
     earlier: int
     total: int
 
+    @property
+    def counted(self) -> str:
+        """The number in errors, such as "2 repeats in total"."""
+        return f"{self.total:,} repeat{'s' * (self.total != 1)} in total"
+
 
 def find_repeat(rows: NDArray[np.int32], columns: NDArray[np.int32]) -> Repeat | None:
     """Return the first repeated cell; None if all are distinct."""

@@ -280,7 +280,7 @@ class Interactions(ObservedCells):
         if duplicates == "error":
             row = repeat.row
             pair = (self.users[self.user_positions[row]], self.items[self.item_positions[row]])
-            fault = f"the same as in row {repeat.earlier}, one of {repeat.total:,} repeats"
+            fault = f"the same as in row {repeat.earlier} ({repeat.counted})"
             raise RowError("pair of user and item", row, pair, f"{fault}; set duplicates='last', 'sum' or 'mean'")
         return self.merged(duplicates, by_time=True)
 

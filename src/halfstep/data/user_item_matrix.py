@@ -51,7 +51,7 @@ def read_user_item_matrix(matrix: Any, users: Any, items: Any) -> tuple[Vocabula
     if repeat is not None:
         name = cell(int(stored.rows[repeat.row]), int(stored.columns[repeat.row]))
         raise DataError(
-            f"the matrix stores {name} twice, one of {repeat.total:,} repeats; call its sum_duplicates() first"
+            f"the matrix stores {name} more than once ({repeat.counted}): call its sum_duplicates() first"
         )
     user_ids, item_ids = (
         Vocabulary(np.arange(length)) if ids is None else ids

@@ -127,7 +127,9 @@ def test_separator_at_end_of_line_is_ignored(path: Path) -> None:
 
 def test_repeats(path: Path) -> None:
     path.write_text("1 2 3\n4 2\n\n1 5 2 5\n")
-    message = r"line 4: user 1 already has the item 2 in .*train.txt, line 1, one of 2 repeats; set duplicates='last'"
+    message = (
+        r"line 4: user 1 already has the item 2 in .*train.txt, line 1 \(2 repeats in total\): set duplicates='last'"
+    )
     with pytest.raises(DataError, match=message):
         hs.read_adjacency_lists(path)
     for duplicates, counts in (("last", [1] * 4), ("mean", [1] * 4), ("sum", [1, 1, 2, 2]), (None, [1, 1, 2, 2])):
@@ -135,7 +137,9 @@ def test_repeats(path: Path) -> None:
         assert sorted(data.values.tolist()) == counts
         assert not data.has_values
     path.write_text("1 2\n4 2 7 2\n")
-    with pytest.raises(DataError, match=r"line 2: user 4 already has the item 2 in the same line, one of 1 repeats"):
+    with pytest.raises(
+        DataError, match=r"line 2: user 4 already has the item 2 in the same line \(1 repeat in total\)"
+    ):
         hs.read_adjacency_lists(path)
 
 

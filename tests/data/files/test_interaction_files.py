@@ -669,7 +669,7 @@ def test_unknown_columns(tmp_path: Path) -> None:
         (
             "user,item\n1,2\n3,4\n1,2\n",
             4,
-            r".* \(1, 2\) is already in .*ratings\.csv, line 2, .*; set duplicates='last'",
+            r".* \(1, 2\) is already in .*ratings\.csv, line 2 .*: set duplicates='last'",
         ),
         ('user,item\n1,2\n"3"x,4\n', 3, "a quoted field continues after its closing quote: .* set quote=None if"),
         ('user,item\n1,2\n"3,4\n5,6\n', 3, "a quoted field is not closed in this line: .* set quote=None if"),

@@ -157,8 +157,8 @@ class _AdjacencyLists:
         line, earlier = self._line_of(repeat.row), self._line_of(repeat.earlier)
         before = "in the same line" if line == earlier else f"in {self._where(earlier)}"
         raise DataError(
-            f"{self._where(line)}: user {user!r} already has the item {item!r} {before}, one of {repeat.total:,} "
-            "repeats; set duplicates='last' or 'sum'"
+            f"{self._where(line)}: user {user!r} already has the item {item!r} {before} ({repeat.counted}): set "
+            "duplicates='last' or 'sum'"
         )
 
     def _vocabulary(

@@ -97,5 +97,5 @@ def repeated_error(
     user, item = users[columns["user_positions"][repeat.row]], items[columns["item_positions"][repeat.row]]
     return DataError(
         f"{reader.where(repeat.row)}: the pair of user and item {(user, item)!r} is already in "
-        f"{reader.where(repeat.earlier)}, one of {repeat.total:,} repeats; set duplicates='last', 'sum' or 'mean'"
+        f"{reader.where(repeat.earlier)} ({repeat.counted}): set duplicates='last', 'sum' or 'mean'"
     )

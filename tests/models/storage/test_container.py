@@ -602,7 +602,7 @@ class TestWriteErrors:
 
     def test_missing_folder(self, tmp_path: Path) -> None:
         with pytest.raises(
-            ModelFileError, match=r"nowhere.model was not written \(there is no folder .*nowhere\)"
+            ModelFileError, match=r"nowhere.model was not written \(there is no folder .*nowhere\): create the folder"
         ) as caught:
             fitted("item bias").save(tmp_path / "nowhere" / "model")
         assert caught.value.errno == errno.ENOENT
@@ -610,7 +610,7 @@ class TestWriteErrors:
     def test_path_of_a_folder(self, tmp_path: Path) -> None:
         (tmp_path / "model").mkdir()
         with pytest.raises(
-            ModelFileError, match=r"model was not written .*: free disk space, or save to a writable folder"
+            ModelFileError, match=r"model was not written \(it is a folder\): give the path of a file"
         ):
             fitted("item bias").save(tmp_path / "model")
         assert [path.name for path in tmp_path.iterdir()] == ["model"]

@@ -15,6 +15,7 @@ The safetensors library only checks the header, since it would copy the arrays, 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
@@ -140,12 +141,19 @@ def _checksum(header: bytes) -> str:
     return hashlib.blake2b(header, digest_size=_DIGITS // 2).hexdigest()
 
 
+_FREE = "free disk space, or save to another folder; an existing file is unchanged"
+_REMEDIES = {
+    errno.ENOENT: "create the folder, or save to another one",
+    errno.EISDIR: "give the path of a file",
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), _FREE),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "make it writable, or save to another folder"),
+}
+
+
 def _not_written(path: Path, error: OSError) -> ModelFileError:
     reason = error.strerror or str(error)
-    failure = ModelFileError(
-        f"{path} was not written ({reason}): free disk space, or save to a writable folder; an existing file is "
-        "unchanged"
-    )
+    remedy = _REMEDIES.get(error.errno or 0, "save to another folder; an existing file is unchanged")
+    failure = ModelFileError(f"{path} was not written ({reason}): {remedy}")
     failure.errno = error.errno
     return failure
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import make_dataclass
 from typing import Any
 
 import numpy as np
@@ -137,8 +138,10 @@ def test_default_spaces_have_existing_parameters(estimator: Any) -> None:
 
 
 def test_estimators_without_parameters_have_no_default_space() -> None:
-    with pytest.raises(ParameterError, match=r"no default space for GlobalMean: set space="):
+    with pytest.raises(ParameterError, match="GlobalMean has no parameters to tune: call its fit instead"):
         hs.default_space(hs.GlobalMean(), DATA)
+    with pytest.raises(ParameterError, match="no default space for Spy: set space="):
+        hs.default_space(make_dataclass("Spy", ["rank"])(3), DATA)
 
 
 def test_a_grid_has_every_point_once_in_descending_order_of_regularization() -> None:

@@ -326,9 +326,10 @@ def default_space(estimator: Any, data: Any) -> dict[str, Any]:
         return {"neighbors": [20, 50, 100, 200, 500], "shrinkage": LogUniform(1.0, 300.0)}
     if isinstance(estimator, ItemBias):
         return {"regularization": LogUniform(0.3, 100.0)}
-    raise ParameterError(
-        f"there is no default space for {type(estimator).__name__}: set space=... to the parameters to tune"
-    )
+    name = type(estimator).__name__
+    if all(field.name in NOT_TUNED for field in dataclasses.fields(estimator)):
+        raise ParameterError(f"{name} has no parameters to tune: call its fit instead")
+    raise ParameterError(f"there is no default space for {name}: set space=... to the parameters to tune")
 
 
 def default_start(estimator: ALS, data: Interactions) -> dict[str, Any]:

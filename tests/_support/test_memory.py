@@ -65,7 +65,7 @@ def test_error_for_lists_that_exceed_memory() -> None:
 
 
 def test_search_records_rank_that_exceeds_memory(data: hs.Interactions) -> None:
-    with pytest.raises(TuningError, match=r"all 1 trials failed.*rank=10000000 .* of memory"):
+    with pytest.raises(TuningError, match=r"the only trial failed.*rank=10000000 .* of memory"):
         hs.tune(hs.ALS(hs.Explicit(biases=False)), data, {"rank": [10_000_000]}, split=[(data, data)])
 
 

@@ -227,7 +227,7 @@ def test_failed_trials_are_recorded(ratings: hs.Interactions) -> None:
 
 def test_an_error_is_raised_if_all_trials_fail(ratings: hs.Interactions) -> None:
     with pytest.raises(
-        TuningError, match=r"all 2 trials failed; the error of the first one, with rank=-2: ParameterError: rank="
+        TuningError, match=r"all 2 trials failed; the first error, with rank=-2: ParameterError: rank="
     ):
         hs.tune(ALS, ratings, {"rank": [-1, -2]})
 

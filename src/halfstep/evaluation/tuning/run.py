@@ -180,4 +180,9 @@ def _why_none(trials: list[Trial]) -> str:
     failed = [trial for trial in trials if trial.state == "failed"]
     first = failed[0]
     parameters = ", ".join(f"{name}={value!r}" for name, value in first.parameters.items())
-    return f"all {len(failed)} trials failed; the error of the first one, with {parameters}: {first.error}"
+    what = (
+        "the only trial failed; its error"
+        if len(failed) == 1
+        else f"all {len(failed)} trials failed; the first error"
+    )
+    return f"{what}, with {parameters}: {first.error}"

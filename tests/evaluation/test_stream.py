@@ -195,7 +195,7 @@ def test_stream_tables_print_and_convert():
     stream = pl.DataFrame({"user": [1, 2, 3], "item": ["y", "x", "z"], "timestamp": [1, 2, 3]})
     result = hs.evaluate_stream(hs.Popularity().fit(train), stream, n=5, update=False)
     lines = repr(result).splitlines()
-    assert lines[0] == ("StreamEvaluation on 2 events; 1 of unknown users; 1 of unknown items; 1 repeats skipped")
+    assert lines[0] == ("StreamEvaluation on 2 events; 1 of unknown users; 1 of unknown items; 1 repeat skipped")
     assert lines[1].split() == ["hit_rate@5", "ndcg@5"]
     assert lines[2] == "Popularity  0.5000 (0.0000 to 1.0000)  0.5000 (0.0000 to 1.0000)"
     frame = result.to_frame()

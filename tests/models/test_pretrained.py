@@ -103,7 +103,7 @@ class TestFromArrays:
             ({"users": [1, 2]}, "users has 2 ids for 4 rows of factors"),
             ({"items": [1, 2, 3, 4, 1]}, "the item id in row 4 .* is 1: a repeat; give each id once"),
             ({"user_biases": [1.0]}, r"user_biases has the shape \(1,\): give 4 numbers"),
-            ({"interactions": hs.Interactions.from_arrays([0, 7], [0, 0])}, "1 users without factors, such as 7"),
+            ({"interactions": hs.Interactions.from_arrays([0, 7], [0, 0])}, "1 user without factors, such as 7"),
         ],
     )
     def test_invalid_arrays_are_refused(self, given: dict[str, object], message: str) -> None:

@@ -44,11 +44,6 @@ def note_all(lines: Iterable[str]) -> None:
         note(line)
 
 
-def with_count(count: int, noun: str) -> str:
-    """Return a number with a noun, in the plural unless the number is 1."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
 def reached_by(model: Any) -> str:
     """Describe the last line of the history of a model: the objective, or the first value of its class."""
     line = {name: value for name, value in model.history_[-1]._asdict().items() if name != "iteration"}

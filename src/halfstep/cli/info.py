@@ -10,10 +10,11 @@ import numpy as np
 
 import halfstep as hs
 from halfstep._support.estimator import parameter_names
+from halfstep._support.plurals import with_count
 from halfstep._support.printable import printable
 from halfstep._support.short_repr import changed_parameters, short_value
 from halfstep.cli import options
-from halfstep.cli.console import print_json, reached_by, with_count
+from halfstep.cli.console import print_json, reached_by
 from halfstep.models.pretrained import PretrainedFactors
 from halfstep.models.storage import StoredModel, read_model
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 import halfstep as hs
+from halfstep._support.plurals import with_count
 from halfstep._support.printable import printable
 from halfstep._support.suggestions import close_texts
 from halfstep.cli import options
@@ -201,7 +202,8 @@ def _show(lists: Ranking, heading: str, titles: Mapping[Any, str], *, as_json: b
 
 
 def _print_written(output: Path, what: str, n_lists: int, rows: int, *, as_json: bool) -> None:
-    line = f"{rows:,} rows for {n_lists:,} {what} written to {printable(str(output))}"
+    lists = with_count(n_lists, what.removesuffix("s"))
+    line = f"{with_count(rows, 'row')} for {lists} written to {printable(str(output))}"
     print_result({"output": str(output), what: n_lists, "rows": rows}, [line], output, as_json=as_json)
 
 

@@ -9,9 +9,10 @@ from typing import Annotated, Any
 import typer
 
 import halfstep as hs
+from halfstep._support.plurals import with_count
 from halfstep._support.printable import printable
 from halfstep.cli import options
-from halfstep.cli.console import note_all, reached_by, with_count
+from halfstep.cli.console import note_all, reached_by
 from halfstep.cli.model_options import describe_fit
 from halfstep.cli.outputs import Output, check_outputs, print_result
 from halfstep.cli.serve import LearningOptions, check_installed

@@ -11,9 +11,10 @@ import numpy as np
 import typer
 
 import halfstep as hs
+from halfstep._support.plurals import with_count
 from halfstep._support.printable import printable
 from halfstep.cli import options
-from halfstep.cli.console import note, with_count
+from halfstep.cli.console import note
 from halfstep.cli.options import data_option
 from halfstep.cli.outputs import Output, check_outputs, print_result
 from halfstep.cli.table_options import TitledTableOptions

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 import halfstep as hs
+from halfstep._support.plurals import with_count
 from halfstep._support.printable import printable, without_password
 from halfstep.cli import options
 from halfstep.cli.console import print_json
@@ -40,6 +41,7 @@ def vectors(
         sizes = {"users": users, "items": items, "dimensions": dimensions}
         print_json({"output": target, **sizes, "recall": recall})
         return
-    print(printable(f"vectors of {users:,} users and {items:,} items, {dimensions} dimensions, written to {target}"))
+    counts = f"{with_count(users, 'user')} and {with_count(items, 'item')}, {with_count(dimensions, 'dimension')}"
+    print(printable(f"vectors of {counts}, written to {target}"))
     if recall is not None:
         print(f"recall@{min(number, items)} of the index: {recall:.4f}")

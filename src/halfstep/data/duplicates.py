@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from halfstep._support.plurals import with_count
 from halfstep.data.kernels.repeats import has_repeat
 
 Duplicates = Literal["error", "last", "sum", "mean"]
@@ -27,7 +28,7 @@ class Repeat(NamedTuple):
     @property
     def counted(self) -> str:
         """The number in errors, such as "2 repeats in total"."""
-        return f"{self.total:,} repeat{'s' * (self.total != 1)} in total"
+        return f"{with_count(self.total, 'repeat')} in total"
 
 
 def find_repeat(rows: NDArray[np.int32], columns: NDArray[np.int32]) -> Repeat | None:

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from halfstep._support.blocks import all_equal
 from halfstep._support.checks import check_choice
 from halfstep._support.html_table import Cell, and_more, html_table
+from halfstep._support.plurals import with_count
 from halfstep.data.column_roles import TIMESTAMP, VALUE, WEIGHT, check_columns, columns_by_role, suggesting_none
 from halfstep.data.columns import RowError, as_numbers, as_rows, as_weights, check_table
 from halfstep.data.csr import Orientation
@@ -317,7 +318,8 @@ class Interactions(ObservedCells):
         )
 
     def _summary(self) -> list[str]:
-        parts = [f"{len(self):,} interactions", f"{self.n_users:,} users", f"{self.n_items:,} items"]
+        counts = {"interaction": len(self), "user": self.n_users, "item": self.n_items}
+        parts = [with_count(count, noun) for noun, count in counts.items()]
         if len(self) == 0:
             return parts
         parts += self._value_summary()

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halfstep._support.checks import as_generator, check_finite, check_flag, check_threads
+from halfstep._support.plurals import with_count
 from halfstep.data import Interactions, as_interactions
 from halfstep.data.frames import new_frame
 from halfstep.errors import DataError, ParameterError
@@ -132,9 +133,11 @@ class Evaluation(Report):
         return about | {"rows": self._rows_as_dicts()}
 
     def _about(self) -> tuple[list[str], list[str]]:
-        parts = [f"Evaluation on {self.n_scored:,} users, excluding {self.n_left_out:,} without test items"]
+        scored = with_count(self.n_scored, "user")
+        parts = [f"Evaluation on {scored}, excluding {self.n_left_out:,} without test items"]
         if self.n_repeats:
-            parts.append(f"{self.n_repeats:,} test interactions also in the training data are ignored")
+            verb = "is" if self.n_repeats == 1 else "are"
+            parts.append(f"{with_count(self.n_repeats, 'test interaction')} also in the training data {verb} ignored")
         unknown = (
             f"Without training data: {100 * self.unknown_users:.1f}% of the users and "
             f"{100 * self.unknown_items:.1f}% of the items of the test set"
@@ -361,7 +364,8 @@ def _ranks_items(asked: Sequence[Metric], task: Task, relevant_from: float | Non
     """Return whether there are ranking metrics; raise DataError if there are, and no item is relevant."""
     ranks = any(metric.name in PER_LIST for metric in asked)
     if ranks and not task.relevant.any():
-        seen = f" ({task.n_repeats:,} interactions in the training data are ignored)" if task.n_repeats else ""
+        repeats = with_count(task.n_repeats, "interaction")
+        seen = f" (without {repeats} in the training data)" if task.n_repeats else ""
         raise DataError(
             f"there is nothing to score: no user has a relevant item in the test set{seen}; lower relevant_from, "
             f"which is {relevant_from}"

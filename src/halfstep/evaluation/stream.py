@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halfstep._support.checks import as_generator, check_flag, check_threads
+from halfstep._support.plurals import with_count
 from halfstep._support.progress import progress_bar
 from halfstep.data import Interactions, Vocabulary, as_interactions
 from halfstep.data.frames import new_frame
@@ -115,13 +116,13 @@ class StreamEvaluation(Report):
         )
 
     def _about(self) -> tuple[list[str], list[str]]:
-        parts = [f"StreamEvaluation on {len(self.ranks):,} events"]
-        for count, what in (
-            (self.n_unknown_users, "of unknown users"),
-            (self.n_unknown_items, "of unknown items"),
-            (self.n_repeats, "repeats skipped"),
+        parts = [f"StreamEvaluation on {with_count(len(self.ranks), 'event')}"]
+        for count, shown in (
+            (self.n_unknown_users, f"{self.n_unknown_users:,} of unknown users"),
+            (self.n_unknown_items, f"{self.n_unknown_items:,} of unknown items"),
+            (self.n_repeats, f"{with_count(self.n_repeats, 'repeat')} skipped"),
         ):
-            parts += [f"{count:,} {what}"] * (count > 0)
+            parts += [shown] * (count > 0)
         about = f"In parentheses: {100 * self.confidence:g}% bootstrap intervals over users"
         return ["; ".join(parts)], [about]
 

@@ -22,6 +22,7 @@ from halfstep._support.checks import as_path, check_choice, check_flag, check_in
 from halfstep._support.estimator import Estimator
 from halfstep._support.html_table import html_table
 from halfstep._support.locks import ModelLocks
+from halfstep._support.plurals import with_count
 from halfstep._support.short_repr import changed_parameters, short_value
 from halfstep.data import IndexLists, Interactions, Vocabulary
 from halfstep.data.recommendations import Recommendations, SimilarItems, SimilarUsers
@@ -106,7 +107,7 @@ class FactorModel(Estimator):
     def _size(self) -> str:
         """Return a description of the size of a fitted model."""
         fitted = self._snapshot()._fitted
-        size = f"fitted: {len(fitted.users):,} users, {len(fitted.items):,} items"
+        size = f"fitted: {with_count(len(fitted.users), 'user')}, {with_count(len(fitted.items), 'item')}"
         return f"{size}, rank {fitted.rank}" if fitted.rank else size
 
     @property

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from halfstep._support.checks import check_finite
+from halfstep._support.plurals import with_count
 from halfstep.data import Interactions, Vocabulary, as_interactions
 from halfstep.data.sparse import is_sparse
 from halfstep.errors import DataError, ParameterError
@@ -158,7 +159,8 @@ def _matching(given: Any, users: Vocabulary, items: Vocabulary) -> Interactions:
         unknown = np.setdiff1d(column, np.flatnonzero(known >= 0))
         if len(unknown):
             raise DataError(
-                f"the interactions have {len(unknown):,} {name} without factors, such as {others[unknown[0]]!r}: "
+                f"the interactions have {with_count(len(unknown), name.removesuffix('s'))} without factors, such as "
+                f"{others[unknown[0]]!r}: "
                 f"drop them, or give the ids of the rows of the factors as {name}"
             )
         positions.append(known[column])

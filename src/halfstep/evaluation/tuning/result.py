@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from halfstep._support.checks import check_choice
 from halfstep._support.html_table import and_more, html_table
+from halfstep._support.plurals import with_count
 from halfstep.data.frames import new_frame
 from halfstep.errors import ParameterError, TuningError
 from halfstep.evaluation import Evaluation, evaluate
@@ -240,8 +241,8 @@ class Tuning:
     def _about(self) -> tuple[str, ...]:
         """Return descriptions of the search and of the scores, and the error of the first failed trial."""
         states = Counter(trial.state for trial in self.trials)
-        n = len(self.trials)
-        counts = [f"{n} trial{'s' * (n != 1)}", *(f"{states[s]} {s}" for s in ("pruned", "failed") if states[s])]
+        trials = with_count(len(self.trials), "trial")
+        counts = [trials, *(f"{states[s]} {s}" for s in ("pruned", "failed") if states[s])]
         cold = f", {sum(self.n_cold):,} of cold-start users or items excluded" if any(self.n_cold) else ""
         failure = next((trial.error for trial in self.trials if trial.state == "failed"), None)
         return (

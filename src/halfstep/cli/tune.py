@@ -194,14 +194,14 @@ def parse_space(text: str) -> tuple[str, Any]:
     name, equals, given = text.partition("=")
     kind, *ends = given.split(":")
     try:
-        if not equals or not name:
+        if not equals or not name or (not ends and "" in given.split(",")):
             raise ValueError
         if not ends:
             return name, [_number_or_word(each) for each in given.split(",")]
         return name, DISTRIBUTIONS[kind](*map(_number, ends))
     except (ValueError, TypeError, KeyError) as error:
         if isinstance(error, hs.errors.HalfstepError):
-            raise
+            raise hs.errors.ParameterError(f"--space {text}: {error}") from None
         raise hs.errors.ParameterError(
             f"--space {text}: give name=value,value,... or name=log:low:high (or uniform:, int:, logint:)"
         ) from None

@@ -287,6 +287,8 @@ def context_of(command: str) -> typer.Context:
         ("fit", "set quote=None or bad_lines='skip'", "set --quote '' or --bad-lines skip"),
         ("fit", "set newlines_in_values=True", "set --newlines-in-values"),
         ("fit", "set item_titles=... to a name", "set --titles to a name"),
+        ("evaluate", "give others, or set exclude_seen=False", "give others"),
+        ("tune", "all 2 trials failed; the first: rank=0", "all 2 trials failed; the first: rank=0"),
         (
             "fit",
             "quote='ab': give a character, or None for no quotes",

@@ -22,6 +22,9 @@ KEYWORDS = {
 OF_PARAMETERS = ("--space ", " has no parameter ", " is the journal of ")
 """Parts of errors about parameters that are not given as options."""
 
+WITHOUT_OPTION = (", or set exclude_seen=False",)
+"""Remedies that no command has an option for."""
+
 NOTHING = "''"  # an empty value in a shell, which means None
 
 _VALUE = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\.\.\.|[^\s,;:()\[\]]*[^\s,;:.()\[\]]"""
@@ -36,10 +39,12 @@ Calls and quoted texts are matched first, and left unchanged."""
 def in_terms_of_options(text: str, context: typer.Context) -> str:
     """Replace keyword arguments in an error by the options of the command.
 
-    Keyword arguments without an option are left unchanged.
+    Keyword arguments without an option are left unchanged, but remedies that no command has are removed.
     """
     if any(mark in text for mark in OF_PARAMETERS):
         return text
+    for remedy in WITHOUT_OPTION:
+        text = text.replace(remedy, "")
     options = {param.name: (param.opts, param.secondary_opts) for param in context.command.params}
 
     def reworded(match: re.Match[str]) -> str:

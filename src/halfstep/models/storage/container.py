@@ -213,7 +213,9 @@ def _read_header(file: BinaryIO, size: int) -> bytes:
             "is a zip archive, such as NumPy's npz: halfstep.persistence.from_implicit reads those of implicit"
         )
     if not is_model and (length > min(size - 8, LARGEST_HEADER) or start[8:9] != b"{"):
-        raise Fault("is neither a model file nor another safetensors file: give a file written by model.save")
+        raise Fault(
+            "is neither a model file nor another safetensors file: give a file written by model.save or halfstep fit"
+        )
     if length > LARGEST_HEADER:
         raise corrupted(f"its header claims {length:,} bytes")
     if length > size - 8:

@@ -19,7 +19,7 @@ KEYWORDS = {
 }
 """Keyword arguments of the library, and the corresponding parameters of commands, if the names differ."""
 
-OF_PARAMETERS = ("--space ", " has no parameter ", " is the journal of ")
+OF_PARAMETERS = ("--space ", " has no parameter ", " is the journal of ", " trial failed; ", " trials failed; ")
 """Parts of errors about parameters that are not given as options."""
 
 WITHOUT_OPTION = (", or set exclude_seen=False",)

@@ -240,7 +240,8 @@ class TestHistoryAsSeries:
             (pd.Series([4.0, np.nan], index=["x", "y"]), "user 'new', item 'y': the value is nan"),
             ({"x": None}, "user 'new', item 'x': the value is None"),
             (pd.Series([4.0, 3.0], index=["x", "x"]), "user 'new': item 'x' occurs more than once"),
-            (pd.Series(["x", "y"]), "user 'new': the values of a series with items as its index .*series.tolist()"),
+            (pd.Series(["x", "y"]), "user 'new': the value of item 0 is 'x': give numbers, or series.tolist()"),
+            (pd.Series([4.0, "y"], index=["x", "z"]), "user 'new': the value of item 'z' is 'y': give numbers"),
         ):
             with pytest.raises(DataError, match=fault):
                 model.fold_in({"old": {"x": 1.0}, "new": history})

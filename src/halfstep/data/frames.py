@@ -151,11 +151,11 @@ def as_item_values(history: Any) -> dict[Any, Any] | None:
     if len(by_item) < len(items):
         repeated = next(item for item in by_item if items.count(item) > 1)
         raise DataError(f"item {repeated!r} occurs more than once in the series' index: give one value for each item")
-    if any(isinstance(value, str) for value in values):
-        raise DataError(
-            f"the values of a series with items as its index must be numbers, but that of {items[0]!r} is "
-            f"{values[0]!r}: for a list of items give series.tolist()"
-        )
+    for item, value in by_item.items():
+        if isinstance(value, str):
+            raise DataError(
+                f"the value of item {item!r} is {value!r}: give numbers, or series.tolist() for a list of items"
+            )
     return by_item
 
 

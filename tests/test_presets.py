@@ -364,8 +364,8 @@ def test_defaults_are_those_of_the_library(preset: str, room: str, name: str) ->
         (lambda: hs.presets.wals(3, col_weights=None), "col_weights=None: give both"),
         (lambda: hs.presets.cmfrec(lambda_=[1.0, 2.0]), r"lambda_=\[1.0, 2.0\]: give one number, or six"),
         (lambda: hs.presets.cmfrec_explicit(item_bias=False), "item_bias=False, center=True: give True for all"),
-        (lambda: hs.presets.cmfrec_explicit(lambda_=[1, 2, 1, 1, 1, 1]), "must be the same for users and items"),
-        (lambda: hs.presets.cmfrec_explicit(lambda_=[1, 1, 0, 1, 1, 1]), "must be the same for users and items"),
+        (lambda: hs.presets.cmfrec_explicit(lambda_=[1, 2, 1, 1, 1, 1]), "give users and items the same ratio of λ"),
+        (lambda: hs.presets.cmfrec_explicit(lambda_=[1, 1, 0, 1, 1, 1]), "give users and items the same ratio of λ"),
         (lambda: hs.presets.spark(rank=0), "rank=0: give an integer of at least 1"),
     ],
 )

@@ -80,8 +80,8 @@ def test_columns_of_dataframes():
     [
         ([], [], "there is nothing to score"),
         ([1, 2, 3], [1, 2], "targets has 3 values, but predictions has 2"),
-        ([[1], [2]], [1, 2], r"targets has shape \(2, 1\): it must have 1 dimension$"),
-        (3.0, [3.0], r"targets has shape \(\): it must have 1 dimension$"),
+        ([[1], [2]], [1, 2], r"targets has shape \(2, 1\): give an array with 1 dimension$"),
+        (3.0, [3.0], r"targets has shape \(\): give an array with 1 dimension$"),
         ([1, 2], [1, np.nan], r"predictions: the value at \[1\] is nan"),
         ([1, np.inf], [1, 2], r"targets: the value at \[1\] is inf"),
         (["a"], [1], "targets has the data type <U1: give real numbers"),
@@ -149,7 +149,7 @@ def test_frobenius_of_large_sparse_matrix():
 @pytest.mark.parametrize("form", [np.asarray, sparse.csr_array])
 def test_frobenius_error_for_shapes(form):
     matrix = form(np.ones((2, 3)))
-    with pytest.raises(DataError, match=r"be \(users, items\), \(users, rank\) and \(items, rank\)"):
+    with pytest.raises(DataError, match=r"give the shapes \(users, items\), \(users, rank\) and \(items, rank\)"):
         frobenius(matrix, np.ones((3, 1)), np.ones((2, 1)))
     with pytest.raises(DataError, match=r"item_factors \(3, 2\)"):
         frobenius(matrix, np.ones((2, 1)), np.ones((3, 2)))

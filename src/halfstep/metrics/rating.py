@@ -156,13 +156,13 @@ def _numbers(name: str, values: object, *, dimensions: int) -> NDArray[np.float6
     given: NDArray[Any] = np.asarray(values)
     if given.ndim != dimensions:
         dimension = "dimension" if dimensions == 1 else "dimensions"
-        raise DataError(f"{name} has shape {given.shape}: it must have {dimensions} {dimension}")
+        raise DataError(f"{name} has shape {given.shape}: give an array with {dimensions} {dimension}")
     if given.dtype.kind not in "biufO":
         raise DataError(f"{name} has the data type {given.dtype}: give real numbers")
     try:
         numbers = given.astype(np.float64, copy=False)
     except (TypeError, ValueError) as error:
-        raise DataError(f"{name} has a value that is not a real number: {error}") from error
+        raise DataError(f"{name} has a value that is not a real number ({error}): give real numbers") from error
     _check_finite(name, numbers)
     return numbers
 
@@ -186,7 +186,7 @@ def _check_factorization(
     if not fits:
         raise DataError(
             f"matrix has shape {shape}, user_factors {user_factors.shape} and "
-            f"item_factors {item_factors.shape}: they must be (users, items), (users, rank) and (items, rank)"
+            f"item_factors {item_factors.shape}: give the shapes (users, items), (users, rank) and (items, rank)"
         )
     if users * items == 0:
         raise DataError(f"there is nothing to score: matrix has shape {shape}")

@@ -199,13 +199,16 @@ class Objective(ABC):
         shapes = [np.shape(factor) for factor in given] if isinstance(given, tuple) else [np.shape(given)]
         if shapes != [cells.user_counts.shape, cells.item_counts.shape]:
             raise DataError(
-                f"{self!r} returned {type(given).__name__} of shapes {shapes}: the weight of missing cells must be a "
+                f"{self!r} returned {type(given).__name__} of shapes {shapes} as weight of missing cells: return a "
                 f"pair of arrays, of {len(cells.user_counts)} users and {len(cells.item_counts)} items"
             )
         s, m = (np.asarray(factor, dtype=np.float64) for factor in given)
         for factor in (s, m):
             if not (np.isfinite(factor).all() and (factor >= 0).all()):
-                raise DataError(f"{self!r} returned a weight of missing cells that is negative or not finite")
+                raise DataError(
+                    f"{self!r} returned a weight of missing cells that is negative or not finite: return finite "
+                    "numbers of at least 0"
+                )
         return s, m
 
     def of_cells(self, cells: Cells, ids_of: Callable[[int], tuple[Any, Any]]) -> tuple[Floats, Floats]:
@@ -223,7 +226,7 @@ class Objective(ABC):
             if numbers.shape != cells.values.shape:
                 raise DataError(
                     f"{self!r} returned {type(given).__name__} of shape {np.shape(numbers)} as {what}s of "
-                    f"{len(cells.values)} observed cells: give one number for each cell"
+                    f"{len(cells.values)} observed cells: return one number for each cell"
                 )
             some = numbers[:1] if is_repeated(numbers) else numbers
             bad = np.flatnonzero(~np.isfinite(some) | ((some < 0) & (what == "weight")))
@@ -231,8 +234,8 @@ class Objective(ABC):
                 user, item = ids_of(int(bad[0]))
                 raise DataError(
                     f"{self!r} returned the {what} {numbers[bad[0]]} for user {user!r}, item {item!r} "
-                    f"(value {cells.values[bad[0]]}): {what}s must be finite"
-                    + (" and not negative" if what == "weight" else "")
+                    f"(value {cells.values[bad[0]]}): return finite numbers"
+                    + (" of at least 0" if what == "weight" else "")
                 )
             found.append(numbers)
         return found[0], found[1]

@@ -199,7 +199,7 @@ def cmfrec_explicit(
     rho = user_biases / users if users > 0 else 1.0
     if user_bias and not np.allclose((rho * users, rho * items), (user_biases, item_biases), rtol=1e-9, atol=0.0):
         raise ParameterError(
-            f"lambda_={lambda_!r}: the ratio of λ of biases to λ of factors must be the same for users and items"
+            f"lambda_={lambda_!r}: give users and items the same ratio of λ of biases to λ of factors"
         )
     return ALS(
         Explicit(weight=1.0, biases=user_bias, nonnegative=nonneg),

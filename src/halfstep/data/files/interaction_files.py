@@ -214,7 +214,8 @@ def _check_characters(options: Options) -> None:
     if options.newlines_in_values and (comment is not None or options.bad_lines == "skip"):
         other = "comment" if comment is not None else "bad_lines='skip'"
         raise ParameterError(
-            f"newlines_in_values=True cannot be combined with {other}, since records then span lines"
+            f"newlines_in_values=True cannot be combined with {other}, since records then span lines: omit one of "
+            "them"
         )
     if options.newlines_in_values and (quote is None or (separator is not None and len(separator) > 1)):
         raise ParameterError("newlines_in_values=True requires a quote and a separator of a single character")

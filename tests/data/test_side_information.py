@@ -170,6 +170,8 @@ def test_users_are_folded_in_with_their_features(ratings: hs.Interactions) -> No
         DataError, match="user id 7 in user_features is an integer, but the known user ids are strings such as 'new'"
     ):
         model.fold_in(history, user_features=new_users.assign(user=range(7, 7 + len(new_users))))
+    with pytest.raises(DataError, match=r"user_features is a sparse matrix, but .* on a dataframe: give a dataframe"):
+        model.fold_in(history, user_features=csr_array(np.eye(2)))
     with pytest.raises(DataError, match="was fitted without features"):
         sampler().fit(ratings).fold_in(history, user_features=new_users)
 

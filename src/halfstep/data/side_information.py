@@ -163,6 +163,8 @@ class SideInformation:
                     f"{name} has {F.shape[1]:,} columns, but the model was fitted on {width:,}: give the same columns"
                 )
             return SideInformation(self.side, None, F)
+        if is_sparse(given):
+            raise DataError(f"{name} is a sparse matrix, but the model was fitted on a dataframe: give a dataframe")
         keys, columns = _table(given, self.side)
         by_name = {column.name: column for column in columns}
         for each in self.columns:

@@ -264,7 +264,9 @@ def _spark_metadata(folder: Path) -> dict[str, Any]:
     if not isinstance(about, dict) or kind != SPARK_CLASS:
         found = f"but has the class {kind!r} in its metadata" if kind else "or its metadata cannot be read"
         hint = " (a pipeline has one below stages)" if (folder / "stages").is_dir() else ""
-        raise ModelFileError(f"{folder} is not an ALSModel of Spark, {found}: give the folder of one{hint}")
+        raise ModelFileError(
+            f"{folder} is not an ALSModel of Spark, {found}: give the folder of a saved ALSModel{hint}"
+        )
     return about
 
 

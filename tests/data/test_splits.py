@@ -402,7 +402,7 @@ def test_time_folds_filter_test_sets() -> None:
         ({"n_folds": 0}, "n_folds=0: give an integer of at least 1"),
         ({"n_folds": 5, "test_fraction": 0.2}, "n_folds=5 of test_fraction=0.2 leave no training interactions"),
         ({"test_fraction": 1.0}, "test_fraction=1.0: give a number above 0 and below 1"),
-        ({"test_fraction": 0.01}, "3 folds of 0.01 of 6 interactions leave a set empty"),
+        ({"test_fraction": 0.01}, "n_folds=3 of test_fraction=0.01 of 6 interactions leave a set empty"),
     ],
 )
 def test_errors_of_time_folds_are_raised_by_the_call(options: Any, message: str) -> None:

@@ -191,7 +191,7 @@ def is_dense(smallest: int, largest: int, count: int) -> bool:
 
 
 _UNHASHABLE = "not hashable; make ids integers, strings or tuples"
-_INEXACT = "a float too large to represent every integer; read such ids as integers or strings"
+_INEXACT = "a float so large that integers are rounded; read such ids as integers or strings"
 
 
 def _as_integers(column: NDArray[Any], name: str) -> NDArray[Any]:

@@ -337,8 +337,8 @@ def time_folds(
         )
     if size == 0 or n_folds * size >= len(data):
         raise DataError(
-            f"{n_folds} folds of {test_fraction:g} of {len(data):,} interactions leave a set empty: change n_folds "
-            "or test_fraction"
+            f"n_folds={n_folds} of test_fraction={test_fraction:g} of {len(data):,} interactions leave a set empty: "
+            "change one of them"
         )
     order = np.argsort(timestamps_of(data), kind="stable")
 

@@ -272,7 +272,7 @@ def test_folds_without_test_interactions_are_an_error(ratings: hs.Interactions) 
     data = hs.Interactions.from_arrays([1, 2, 3, 4], [1, 2, 3, 4], [1.0] * 4, [1, 2, 3, 4])
     with pytest.raises(DataError, match="fold 1 is too small: none of its 1 test interactions has both a user and"):
         hs.tune(hs.ItemBias(), data, split=lambda d: hs.time_folds(d, 1, test_fraction=0.25))
-    with pytest.raises(DataError, match=r"3 folds of 0.1 of 4 interactions leave a set empty"):
+    with pytest.raises(DataError, match=r"n_folds=3 of test_fraction=0.1 of 4 interactions leave a set empty"):
         hs.tune(hs.ItemBias(), data)
     with pytest.raises(DataError, match="split has no folds"):
         hs.tune(hs.ItemBias(), ratings, split=[])

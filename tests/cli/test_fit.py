@@ -279,7 +279,7 @@ def test_nonnegative_factors(shell: Shell, folder: Path, tmp_path: Path) -> None
             "--split has no effect",
         ),
         (["fit", "{}/ratings.csv", "--user", "who", "--item", "movie", "--value", "who"], "not a number"),
-        (["fit", "{}/clicks.parquet", "--duplicates", "error"], "set --duplicates last, 'sum' or 'mean'"),
+        (["fit", "{}/clicks.parquet", "--duplicates", "error"], "set --duplicates last, sum or mean"),
     ],
 )
 def test_errors_are_one_line(

@@ -27,7 +27,9 @@ WITHOUT_OPTION = (", or set exclude_seen=False",)
 
 NOTHING = "''"  # an empty value in a shell, which means None
 
-_VALUE = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\.\.\.|[^\s,;:()\[\]]*[^\s,;:.()\[\]]"""
+_WORD = r"'[\w.@-]+'"
+_WORDS = rf"{_WORD}(?:(?:, {_WORD})* or {_WORD})?"  # one word, or alternatives
+_VALUE = rf"""{_WORDS}|'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\.\.\.|[^\s,;:()\[\]]*[^\s,;:.()\[\]]"""
 _KEYWORD = re.compile(
     rf"""\w\([^()]*\)|(?<!\w)'[^']*'|"[^"]*"|\b(?P<name>[a-z_]+)=(?P<value>{_VALUE})|\b(?P<alone>[a-z]+_[a-z_]+)\b"""
 )
@@ -65,4 +67,4 @@ def _as_typed(value: str) -> str:
     """Return a Python value as typed in a shell."""
     if value == "None":
         return NOTHING
-    return value[1:-1] if re.fullmatch(r"'[\w.@-]+'", value) else value
+    return value.replace("'", "") if re.fullmatch(_WORDS, value) else value

@@ -238,7 +238,7 @@ def test_repeated_column_of_list_counts_once() -> None:
 def test_top_n_error_for_factors_of_other_ranks() -> None:
     with pytest.raises(DataError, match=r"shapes \(2, 3\) and \(4, 2\)"):
         best_columns(np.ones((2, 3)), np.ones((4, 2)), np.zeros(4), 2, skip=IndexLists.empty(2))
-    with pytest.raises(DataError, match="1 lists of columns for 2 rows"):
+    with pytest.raises(DataError, match="1 list of columns for 2 rows: give one for each"):
         best_columns(np.ones((2, 3)), np.ones((4, 3)), np.zeros(4), 2, skip=IndexLists.empty(1))
 
 

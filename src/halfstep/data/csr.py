@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from halfstep._support.plurals import with_count
 from halfstep.data.vocabulary import Vocabulary
 from halfstep.errors import DataError
 
@@ -98,7 +99,8 @@ class IndexLists:
             or indptr[-1] != len(indices)
             or (indptr[1:] < indptr[:-1]).any()
         ):
-            raise DataError(f"there are {len(indptr) - 1:,} lists of columns for {n_rows:,} rows: give one for each")
+            found, rows = with_count(len(indptr) - 1, "list"), with_count(n_rows, "row")
+            raise DataError(f"{found} of columns for {rows}: give one for each row")
         if len(indices) == 0:
             return self
         first = indptr[:-1][indptr[1:] > indptr[:-1]]

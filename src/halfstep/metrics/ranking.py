@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from halfstep._support.checks import check_choice, check_flag, check_integer
 from halfstep._support.integer_sets import distinct
+from halfstep._support.plurals import with_count
 from halfstep.data import Interactions, Vocabulary, as_interactions
 from halfstep.data.duplicates import find_repeat
 from halfstep.data.id_columns import as_ids
@@ -252,8 +253,8 @@ def _of_lists(name: str, recommended: RankedLists, relevant: RankedLists, n: int
     lists, wanted = _read("recommended", recommended), _read("relevant", relevant, ordered=False)
     if lists.n_rows != wanted.n_rows:
         raise DataError(
-            f"recommended has {lists.n_rows:,} lists and relevant has {wanted.n_rows:,}: give one of each for every "
-            "user, possibly empty"
+            f"recommended has {with_count(lists.n_rows, 'list')} and relevant has {wanted.n_rows:,}: give one of "
+            "each for every user, possibly empty"
         )
     n = _cutoff(n, lists)
     vocabulary, codes = Vocabulary.encode(wanted.ids)

@@ -179,7 +179,7 @@ def as_iteration(number: int, terms: Terms, seconds: float) -> Iteration:
     if least < 0:
         raise NumericalError(
             f"the objective's term {name!r} is {least:.3g} after iteration {number}, below 0, so factors lose "
-            "precision: raise the regularization, or set dtype='float64'"
+            "precision: raise the regularization, or set dtype='float64' if it is 'float32'"
         )
     return Iteration(number, total, terms.observed, terms.missing, terms.regularization, seconds, terms.features)
 

@@ -140,8 +140,9 @@ def test_default_spaces_have_existing_parameters(estimator: Any) -> None:
 def test_estimators_without_parameters_have_no_default_space() -> None:
     with pytest.raises(ParameterError, match="GlobalMean has no parameters to tune: call its fit instead"):
         hs.default_space(hs.GlobalMean(), DATA)
-    with pytest.raises(ParameterError, match="no default space for Spy: set space="):
-        hs.default_space(make_dataclass("Spy", ["rank"])(3), DATA)
+    for unknown in make_dataclass("Spy", ["rank"])(3), hs.GlobalMean, None:
+        with pytest.raises(ParameterError, match=f"no default space for {type(unknown).__name__}: set space="):
+            hs.default_space(unknown, DATA)
 
 
 def test_a_grid_has_every_point_once_in_descending_order_of_regularization() -> None:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from halfstep._support.checks import check_finite, check_flag, check_integer
-from halfstep._support.estimator import check_parameter_name, nested_value
+from halfstep._support.estimator import Estimator, check_parameter_name, nested_value, parameter_names
 from halfstep.data import Interactions, as_interactions
 from halfstep.errors import ParameterError
 from halfstep.models.als import ALS
@@ -37,7 +37,7 @@ RANKS_OF_VALUES = [8, 16, 32]  # and 0 if there are biases, which fits these alo
 Point = dict[str, float]
 """A number for each parameter, in the order of the space: the index in a list, or a value of a distribution."""
 
-NOT_TUNED = ("backend", "callbacks", "init", "progress", "random_state", "threads")
+NOT_TUNED = frozenset({"backend", "callbacks", "init", "progress", "random_state", "threads"})
 """Parameters that do not affect the quality of a model, other than by chance."""
 
 
@@ -327,7 +327,7 @@ def default_space(estimator: Any, data: Any) -> dict[str, Any]:
     if isinstance(estimator, ItemBias):
         return {"regularization": LogUniform(0.3, 100.0)}
     name = type(estimator).__name__
-    if all(field.name in NOT_TUNED for field in dataclasses.fields(estimator)):
+    if isinstance(estimator, Estimator) and NOT_TUNED.issuperset(parameter_names(estimator)):
         raise ParameterError(f"{name} has no parameters to tune: call its fit instead")
     raise ParameterError(f"there is no default space for {name}: set space=... to the parameters to tune")
 

@@ -12,7 +12,7 @@ CLUSTERS := tests/spark tests/cluster/test_ray.py tests/cluster/test_ray_fits.py
 # The run ends if a worker process does: with --dist loadfile, pytest-xdist 3.8 may wait forever for its replacement.
 PYTEST = OPENBLAS_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --dist loadfile --max-worker-restart 0
 
-.PHONY: lab test test-clusters test-thorough quick test-oldest test-integrations integrations check docs format transcripts lock clean
+.PHONY: lab test test-clusters test-thorough quick test-oldest test-processors test-integrations integrations check docs format transcripts lock clean
 .DELETE_ON_ERROR:
 
 lab: $(VENV)/lab.stamp ## install, then run the experiments and write lab-report/
@@ -32,6 +32,11 @@ quick: $(VENV)/test.stamp ## the tests without those marked slow, with fewer ran
 
 test-oldest: ## the quick tests with the oldest supported versions of Python and all dependencies
 	$(MAKE) quick VENV=.venv-oldest PYTHON=python3.11 CONSTRAINTS=constraints/oldest.txt
+
+# OpenBLAS multiplies matrices with other instructions, and kernels have narrower vectors.
+test-processors: ## the tests with the instructions of older x86-64 processors: SSE, then AVX2
+	OPENBLAS_CORETYPE=Nehalem NUMBA_CPU_NAME=haswell NUMBA_CPU_FEATURES= $(MAKE) test
+	OPENBLAS_CORETYPE=Haswell $(MAKE) test
 
 test-integrations: ## the tests of halfstep.integrations with the frameworks, in .venv-integrations
 	$(MAKE) integrations VENV=.venv-integrations

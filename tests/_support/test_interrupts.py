@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import inspect
 import itertools
 import signal
 import sys
@@ -54,12 +56,22 @@ def helpers() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("halfstep-")]
 
 
+def is_iterator(frame: FrameType) -> bool:
+    """Whether a frame is that of a generator, except of a context manager.
+
+    When Python closes an unfinished generator, it calls the trace function, whose exceptions it ignores, but runs no
+    signal handlers.
+    """
+    is_generator = bool(frame.f_code.co_flags & inspect.CO_GENERATOR)
+    return is_generator and (frame.f_back is None or frame.f_back.f_code.co_filename != contextlib.__file__)
+
+
 def interrupted_at(number: int, run: Callable[[], object]) -> bool:
     """Run with a Ctrl-C before the bytecode of this number in halfstep; return False if there are fewer."""
     count = itertools.count()
 
     def trace(frame: FrameType, event: str, _: Any) -> Any:
-        if not frame.f_code.co_filename.startswith(OURS):
+        if not frame.f_code.co_filename.startswith(OURS) or is_iterator(frame):
             return None
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
         if event in ("call", "opcode") and next(count) == number:

@@ -48,11 +48,9 @@ def steps_on_device(
     side = FixedSide(device, plan, G, fixed)
     division = Division.of(device, plan, side, STEPS)
     in_basis = RowsInBasis(device, side, solved, is_start=True)
-    some = solved if side.any_basis is None else in_basis.factors
-    given = on_device(device, problem), side, 0, some, division.by_steps
+    given = on_device(device, problem), side, 0, in_basis.factors, division.by_steps
     in_float64 = np.union1d(division.in_float64, take_steps(device, *given, STEPS))
-    if side.any_basis is not None:
-        in_basis.add(division.by_steps)
+    in_basis.add(division.by_steps)
     in_basis.transform_back()
     found = device.asnumpy(solved)
     assert not found[:, problem.unknowns :].any(), "the padding must stay 0"

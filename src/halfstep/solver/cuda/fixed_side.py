@@ -106,7 +106,7 @@ class FixedSide:
 
 
 class RowsInBasis:
-    """Rows of X that are solved in a basis of the fixed side, and then transformed back together.
+    """Rows of X that are solved in the basis of the fixed side, if it has one, and then transformed back together.
 
     With ranges of rows, which depend on the memory of the device, the products would be of other shapes, and could
     be rounded differently.
@@ -125,9 +125,10 @@ class RowsInBasis:
 
     @cached_property
     def factors(self) -> Any:
-        """All rows, in the basis."""
+        """All rows, in the basis; X itself if there is none."""
         xp, basis = self._device.xp, self._fixed.any_basis
-        assert basis is not None
+        if basis is None:
+            return self._X
         return xp.matmul(self._X, basis.into) if self._is_start else xp.zeros_like(self._X)
 
     def add(self, rows: NDArray[np.integer]) -> None:
@@ -135,11 +136,10 @@ class RowsInBasis:
         self._solved.append(rows)
 
     def transform_back(self) -> None:
-        """Write the solved rows in the original basis."""
-        if not self._solved:
+        """Write the solved rows to X, in the original basis."""
+        if not self._solved or self._fixed.any_basis is None:
             return
-        basis, rows = self._fixed.any_basis, np.sort(np.concatenate(self._solved))
-        assert basis is not None
+        back, rows = self._fixed.any_basis.back, np.sort(np.concatenate(self._solved))
         for block in blocks(len(rows), ROWS_PER_PRODUCT):
             chosen = block if len(rows) == len(self._X) else self._device.asarray(rows[block])
-            self._X[chosen] = self._device.xp.matmul(self.factors[chosen], basis.back)
+            self._X[chosen] = self._device.xp.matmul(self.factors[chosen], back)

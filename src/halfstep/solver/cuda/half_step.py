@@ -89,10 +89,9 @@ class DeviceHalfStep:
             problem, exact = rows.arrays(Y.dtype), rows.exact
             if division is not None and isinstance(solver, ConjugateGradient):
                 by_steps = in_range(division.by_steps, first, last)
-                if fixed.any_basis is not None:
-                    in_basis.add(first + by_steps)
-                some = (X if fixed.any_basis is None else in_basis.factors)[first:last]
+                some = in_basis.factors[first:last]
                 unsolved = take_steps(self._device, problem, fixed, first, some, by_steps, solver.steps)
+                in_basis.add(first + by_steps)
                 in_float64.append(first + unsolved)
                 exact = rows.listed(in_range(division.exact, first, last))
             if len(exact.rows) > 0:

@@ -88,7 +88,7 @@ def fit(
         If a parameter is invalid or not supported.
     DataError
         If a column is missing; if ids are neither integers nor strings, or missing; if values are not finite, weights
-        are negative, or interactions are repeated; or if there is a model in the folder already.
+        are negative, or interactions are repeated; or if the folder already has a model.
     NumericalError
         If a system is not positive definite; the message names the user or item.
     ClusterError

@@ -60,7 +60,7 @@ def test_metrics_equal_reference(name, problem, n):
     assert not (values > 1).any()
     assert not (values < 0).any()
     if np.isnan(expected).all():
-        with pytest.raises(DataError, match="there is nothing to score: no user has a relevant item"):
+        with pytest.raises(DataError, match="there is no data to score: no user has a relevant item"):
             ALL[name](lists, relevant, n)
     else:
         assert ALL[name](lists, relevant, n) == pytest.approx(np.nanmean(expected))
@@ -166,8 +166,8 @@ def test_types_of_lists():
         ([["a"]], ["ab"], r"relevant\[0\] is 'ab': give a list of ids for each user, even for a single id"),
         ([["a"]], "ab", "relevant is 'ab'"),
         ([{"a", "b"}], [{"a"}], r"recommended\[0\] is of type set, which has no order"),
-        ([[1]], [[]], "there is nothing to score: no user has a relevant item"),
-        ([], [], "there is nothing to score: no user has a relevant item"),
+        ([[1]], [[]], "there is no data to score: no user has a relevant item"),
+        ([], [], "there is no data to score: no user has a relevant item"),
     ],
 )
 def test_error_for_invalid_data(lists, relevant, message):

@@ -78,7 +78,7 @@ def test_columns_of_dataframes():
 @pytest.mark.parametrize(
     ("targets", "predictions", "message"),
     [
-        ([], [], "there is nothing to score"),
+        ([], [], "there is no data to score"),
         ([1, 2, 3], [1, 2], "targets has 3 values, but predictions has 2"),
         ([[1], [2]], [1, 2], r"targets has shape \(2, 1\): give an array with 1 dimension$"),
         (3.0, [3.0], r"targets has shape \(\): give an array with 1 dimension$"),
@@ -157,7 +157,7 @@ def test_frobenius_error_for_shapes(form):
         frobenius(matrix, [[1.0], [np.nan]], np.ones((3, 1)))
     with pytest.raises(DataError, match=r"the value at .* is inf"):
         frobenius(form(np.array([[1.0, np.inf, 2.0], [1.0, 1.0, 1.0]])), np.ones((2, 1)), np.ones((3, 1)))
-    with pytest.raises(DataError, match=r"there is nothing to score: matrix has shape \(0, 3\)"):
+    with pytest.raises(DataError, match=r"there is no data to score: matrix has shape \(0, 3\)"):
         frobenius(form(np.ones((0, 3))), np.ones((0, 1)), np.ones((3, 1)))
     with pytest.raises(DataError, match="user_factors has shape"):
         frobenius(matrix, [1.0, 1.0], np.ones((3, 1)))

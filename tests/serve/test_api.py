@@ -436,7 +436,7 @@ def test_another_method_is_405_and_names_those_of_the_path(unchanged, method, pa
     assert allowed in answer.headers["allow"]
 
 
-@pytest.mark.parametrize("path", ["/v1/model/", "/v1/users/u1/recommendations/", "/v1/nothing", "/nothing", "/v2/a"])
+@pytest.mark.parametrize("path", ["/v1/model/", "/v1/users/u1/recommendations/", "/v1/unknown", "/unknown", "/v2/a"])
 def test_a_path_that_does_not_exist_is_404(unchanged, path):
     answer = unchanged.get(path, follow_redirects=False)
     assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")

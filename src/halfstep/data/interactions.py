@@ -418,7 +418,7 @@ class Interactions(ObservedCells):
         Parameters
         ----------
         item_titles : mapping from item id to str, table, or None
-            As in `from_arrays`; None changes nothing.
+            As in `from_arrays`. With None, the interactions are unchanged.
         item : str
             The name of the column of ids in a table.
         """

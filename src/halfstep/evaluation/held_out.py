@@ -367,7 +367,7 @@ def _ranks_items(asked: Sequence[Metric], task: Task, relevant_from: float | Non
         repeats = with_count(task.n_repeats, "interaction")
         seen = f" (without {repeats} in the training data)" if task.n_repeats else ""
         raise DataError(
-            f"there is nothing to score: no user has a relevant item in the test set{seen}; lower relevant_from, "
+            f"there is no data to score: no user has a relevant item in the test set{seen}; lower relevant_from, "
             f"which is {relevant_from}"
         )
     return ranks

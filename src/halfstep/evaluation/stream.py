@@ -196,7 +196,7 @@ def evaluate_stream(
     fresh = ~seen(training, events)
     events, n_repeats = events.subset(fresh), int(np.count_nonzero(~fresh))
     if len(events) == 0:
-        raise DataError("there is nothing to score: all events of the stream are in the training data; give others")
+        raise DataError("there is no data to score: all events of the stream are in the training data; give others")
     longest = max(metric.n or 0 for metric in asked)
     copied = copy.copy(model)
     if update and isinstance(copied, _Learner):

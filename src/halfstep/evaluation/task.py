@@ -76,7 +76,7 @@ class Task:
         relevant_from: float | None,
     ) -> Task:
         if len(test) == 0:
-            raise DataError("there is nothing to score: the test set has no interactions")
+            raise DataError("there is no data to score: the test set has no interactions")
         present, test_rows = np.unique(test.user_positions, return_inverse=True)
         users = test.users.ids[present]
         known_users, item_of = known_positions(model, test)
@@ -90,7 +90,7 @@ class Task:
             repeated = seen(training_of(model), test)
             if repeated.all():
                 raise DataError(
-                    f"there is nothing to score: all {len(test):,} interactions of the test set are in the training "
+                    f"there is no data to score: all {len(test):,} interactions of the test set are in the training "
                     "data; give others, or set exclude_seen=False"
                 )
         wanted = np.flatnonzero(relevant & ~repeated)

@@ -272,7 +272,7 @@ def _averaged(values: NDArray[np.float64], per_user: bool, cause: str) -> Result
         return values
     measured = values[~np.isnan(values)]
     if len(measured) == 0:
-        raise DataError(f"there is nothing to score: {cause}")
+        raise DataError(f"there is no data to score: {cause}")
     return float(measured.mean())
 
 

@@ -141,7 +141,7 @@ def _pairs(targets: ArrayLike, predictions: ArrayLike) -> tuple[NDArray[np.float
             f"targets has {len(t)} values, but predictions has {len(y)}: give one prediction for each target"
         )
     if len(t) == 0:
-        raise DataError("there is nothing to score: targets and predictions are empty")
+        raise DataError("there is no data to score: targets and predictions are empty")
     return t, y
 
 
@@ -189,4 +189,4 @@ def _check_factorization(
             f"item_factors {item_factors.shape}: give the shapes (users, items), (users, rank) and (items, rank)"
         )
     if users * items == 0:
-        raise DataError(f"there is nothing to score: matrix has shape {shape}")
+        raise DataError(f"there is no data to score: matrix has shape {shape}")

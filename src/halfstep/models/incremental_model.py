@@ -74,7 +74,7 @@ class IncrementalModel(HalfStepModel):
             fitted on them.
         duplicates : {"last", "sum", "error"}
             How new interactions in observed cells are handled: "last" replaces the old value, "sum" adds to it (such
-            as play counts), "error" raises an error and changes nothing.
+            as play counts), "error" raises an error and leaves the model unchanged.
         update_items : bool
             Whether to update items. If not, users are the same as after `fold_in` of all their interactions.
 

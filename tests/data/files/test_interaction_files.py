@@ -600,8 +600,8 @@ def test_titles_of_a_second_table(tmp_path: Path) -> None:
     read = read_interactions(data, user=0, item=1, header=False, encoding="latin-1", item_titles=items)
     assert read.item_titles == {9: "Nine", 8: "Achté"}
     assert read_interactions(path, item="movieId", item_titles={9: "Neun"}).item_titles == {9: "Neun"}
-    with pytest.raises(DataError, match=r"there is no column 'nothing' for title: .* set item_titles="):
-        read_interactions(path, item="movieId", item_titles="nothing")
+    with pytest.raises(DataError, match=r"there is no column 'absent' for title: .* set item_titles="):
+        read_interactions(path, item="movieId", item_titles="absent")
 
 
 # --- what is refused --------------------------------------------------------------------------------

@@ -231,11 +231,11 @@ def test_an_error_is_raised_if_all_trials_fail(ratings: hs.Interactions) -> None
     ):
         hs.tune(ALS, ratings, {"rank": [-1, -2]})
 
-    def nothing(model: Any, test: Any) -> float:
+    def undefined(model: Any, test: Any) -> float:
         return float("nan")
 
-    with pytest.raises(TuningError, match=r"the metric nothing returned nan: return a finite number"):
-        hs.tune(ALS, ratings, {"rank": [2]}, metric=nothing, direction="minimize")
+    with pytest.raises(TuningError, match=r"the metric undefined returned nan: return a finite number"):
+        hs.tune(ALS, ratings, {"rank": [2]}, metric=undefined, direction="minimize")
 
 
 def interrupting(at: int) -> hs.ALS:
